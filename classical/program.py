@@ -1,0 +1,130 @@
+"""What a circuit compiles to: Pauli rotations and fixed unitaries, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+PAULI_MATRICES: Mapping[str, Tensor] = {
+    "I": torch.eye(2, dtype=torch.complex128),
+    "X": torch.tensor([[0, 1], [1, 0]], dtype=torch.complex128),
+    "Y": torch.tensor([[0, -1j], [1j, 0]], dtype=torch.complex128),
+    "Z": torch.tensor([[1, 0], [0, -1]], dtype=torch.complex128),
+}
+
+
+def pauli_matrix(letters: str) -> Tensor:
+    """Dense matrix of a Pauli string, shape (2^w, 2^w); the first letter is the most significant factor."""
+    matrix = torch.ones(1, 1, dtype=torch.complex128)
+    for letter in letters:
+        matrix = torch.kron(matrix, PAULI_MATRICES[letter])
+    return matrix
+
+
+@dataclass(frozen=True, kw_only=True)
+class PauliRotation:
+    """`exp(-i angle P / 2)`; `letters[j]` (X, Y or Z) acts on `qubits[j]`."""
+
+    qubits: tuple[int, ...]
+    letters: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FixedUnitary:
+    """A matrix without parameters, shape (2^w, 2^w); `qubits[0]` is its most significant bit."""
+
+    qubits: tuple[int, ...]
+    matrix: Tensor
+
+
+Gate = PauliRotation | FixedUnitary
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Program:
+    """An immutable sequence of gates on `num_qubits` qubits, applied to |0...0>.
+
+    Rotation k has the angle `coefficients[k] @ theta + offsets[k]`: any affine function of the parameters, so a
+    parameter may feed many rotations and a rotation may take several parameters. Qubit 0 is the first tensor
+    axis, the most significant bit of a basis state.
+
+    Args:
+        gates: in the order of application.
+        coefficients: shape (rotations, parameters), float64; rows in the order in which rotations occur.
+        offsets: shape (rotations,), radians.
+    """
+
+    num_qubits: int
+    gates: tuple[Gate, ...]
+    coefficients: Tensor
+    offsets: Tensor
+
+    def __post_init__(self) -> None:
+        rotations = sum(isinstance(gate, PauliRotation) for gate in self.gates)
+        assert self.coefficients.shape[0] == self.offsets.shape[0] == rotations
+
+    @property
+    def num_params(self) -> int:
+        return self.coefficients.shape[1]
+
+    @property
+    def num_rotations(self) -> int:
+        return self.coefficients.shape[0]
+
+    def angles(self, theta: Tensor) -> Tensor:
+        """Rotation angles in radians, shape (*batch, rotations), for `theta` of shape (*batch, parameters)."""
+        coefficients = self.coefficients.to(theta.device)
+        return theta @ coefficients.T + self.offsets.to(theta.device)
+
+    def max_frequencies(self) -> Tensor:
+        """Largest frequency of an expectation value in each parameter, shape (parameters,).
+
+        One rotation with coefficient c gives the frequency |c|; occurrences add (Wierichs et al. 2022,
+        arXiv:2107.12390, section 2).
+        """
+        return self.coefficients.abs().sum(0)
+
+
+class ProgramBuilder:
+    """Collects gates and turns them into a `Program`."""
+
+    def __init__(self, num_qubits: int, num_params: int) -> None:
+        self._num_qubits = num_qubits
+        self._num_params = num_params
+        self._gates: list[Gate] = []
+        self._rows: list[Tensor] = []
+        self._offsets: list[float] = []
+
+    def rotation(
+        self, letters: str, qubits: tuple[int, ...], weights: Mapping[int, float], offset: float = 0.0
+    ) -> None:
+        """Adds a rotation by `sum_p weights[p] * theta_p + offset`; without weights it is a fixed unitary."""
+        if not any(weights.values()):
+            half = torch.tensor(offset / 2, dtype=torch.float64)
+            pauli = pauli_matrix(letters)
+            identity = torch.eye(len(pauli), dtype=torch.complex128)
+            matrix = torch.cos(half) * identity - 1j * torch.sin(half) * pauli
+            self.unitary(matrix, qubits)
+            return
+        row = torch.zeros(self._num_params, dtype=torch.float64)
+        for param, weight in weights.items():
+            row[param] = weight
+        self._gates.append(PauliRotation(qubits=qubits, letters=letters))
+        self._rows.append(row)
+        self._offsets.append(offset)
+
+    def unitary(self, matrix: Tensor, qubits: tuple[int, ...]) -> None:
+        """Adds a fixed unitary; `qubits[0]` is the most significant bit of `matrix`."""
+        self._gates.append(FixedUnitary(qubits=qubits, matrix=matrix.to(torch.complex128)))
+
+    def build(self) -> Program:
+        rows = torch.stack(self._rows) if self._rows else torch.zeros(0, self._num_params)
+        return Program(
+            num_qubits=self._num_qubits,
+            gates=tuple(self._gates),
+            coefficients=rows.to(torch.float64),
+            offsets=torch.tensor(self._offsets, dtype=torch.float64),
+        )
