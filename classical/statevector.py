@@ -43,8 +43,16 @@ class TangentChunk:
 
     rows: slice
     rotations: tuple[int, ...]
-    state: Tensor
-    tangents: Tensor
+    both: Tensor
+    """[state, tangents] as one block, shape (b, 1 + k, D); overwritten when the next chunk is asked for."""
+
+    @property
+    def state(self) -> Tensor:
+        return self.both[:, 0]
+
+    @property
+    def tangents(self) -> Tensor:
+        return self.both[:, 1:]
 
 
 class Statevector:
@@ -153,9 +161,7 @@ class Statevector:
                 carried, following = self._carry(schedule, matrices, state, start, stop, buffers)
                 rotations = tuple(r for block in schedule.blocks[start:stop] for r in block.rotations)
                 if rotations:
-                    yield TangentChunk(
-                        rows=rows, rotations=rotations, state=carried[:, 0], tangents=carried[:, 1:]
-                    )
+                    yield TangentChunk(rows=rows, rotations=rotations, both=carried)
                 state, start = following, stop
 
     def _carry(
@@ -261,6 +267,15 @@ class Statevector:
         schedule = self._schedule(program, states=2**12, batch=1)
         none = torch.zeros(1, 0, dtype=torch.float64, device=self.device)
         return schedule, block_matrices(schedule, none, self.dtype).unitaries
+
+    def pieces(self, circuits: int, rows: int) -> Iterator[tuple[slice, slice]]:
+        """Cuts a table of `circuits` times `rows` states into rectangles that fit into memory and cache."""
+        at_once = self._rows_at_once(states=1)
+        wide = min(rows, at_once)
+        tall = max(1, at_once // wide)
+        for i in range(0, circuits, tall):
+            for j in range(0, rows, wide):
+                yield slice(i, min(i + tall, circuits)), slice(j, min(j + wide, rows))
 
     def _rows_at_once(self, *, states: int) -> int:
         """Parameter rows that are simulated together when each holds `states` states, twice."""

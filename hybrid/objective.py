@@ -1,0 +1,173 @@
+"""A circuit and what is measured on it: the function whose gradient is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter
+from qiskit.quantum_info import Pauli, SparsePauliOp
+from torch import Tensor
+
+from classical.cost import Cost
+from classical.statevector import Statevector
+from hybrid.circuits import FreeCircuits
+from hybrid.compiling import compile_circuit
+from hybrid.grouping import qubit_wise_groups
+from hybrid.shots import spread_shots
+
+if TYPE_CHECKING:
+    from hybrid.backends.base import AbstractBackend
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Value:
+    """Expectation values with their errors.
+
+    `values`, `std_errors`: shape (*batch), or (*batch, M) for a list of M observables; float64, detached.
+    `std_errors` is zero where values are exact.
+    """
+
+    values: Tensor
+    std_errors: Tensor
+    cost: Cost
+
+
+class Objective:
+    """A compiled circuit with one observable or a list of them.
+
+    Args:
+        circuit: qiskit circuit; its free parameters are theta, in the order of `circuit.parameters`.
+        observable: `SparsePauliOp` or a list; qiskit's qubit order.
+        parameters: another order of theta, or more parameters than the circuit uses.
+
+    Raises:
+        CannotCompile: when the circuit has no exact form (see `hybrid.compiling`).
+        ValueError: when an observable acts on another number of qubits, is not Hermitian or constant.
+    """
+
+    def __init__(
+        self,
+        circuit: QuantumCircuit,
+        observable: SparsePauliOp | Sequence[SparsePauliOp],
+        *,
+        parameters: Sequence[Parameter] | None = None,
+    ) -> None:
+        self.circuit = circuit
+        self.is_scalar = isinstance(observable, (SparsePauliOp, Pauli))
+        listed = [observable] if isinstance(observable, (SparsePauliOp, Pauli)) else list(observable)
+        self.observables = tuple(_checked(item, circuit.num_qubits) for item in listed)
+        self.parameters = tuple(circuit.parameters if parameters is None else parameters)
+        self.program = compile_circuit(circuit, self.parameters)
+        self.constants, labels, coefficients = _terms(self.observables, circuit.num_qubits)
+        if not labels:
+            raise ValueError(
+                f"Argument `observable` is constant, {self.constants.tolist()}: give it a term other than the identity."
+            )
+        self.groups = qubit_wise_groups(labels, coefficients)
+        self._simulators: dict[tuple[torch.dtype, str, int | None], Statevector] = {}
+
+    @property
+    def num_qubits(self) -> int:
+        return self.program.num_qubits
+
+    @property
+    def num_params(self) -> int:
+        return self.program.num_params
+
+    @property
+    def num_observables(self) -> int:
+        return len(self.observables)
+
+    def simulator(self, dtype: torch.dtype, device: str, max_bytes: int | None) -> Statevector:
+        """The state-vector simulator of this circuit with these settings; made once, then kept."""
+        key = (dtype, device, max_bytes)
+        if key not in self._simulators:
+            self._simulators[key] = Statevector(self.program, dtype=dtype, device=device, max_bytes=max_bytes)
+        return self._simulators[key]
+
+    def rows(self, theta: Tensor | np.ndarray | Sequence[float]) -> tuple[Tensor, tuple[int, ...]]:
+        """Parameters as rows (B, P) of float64, and the batch shape that they had.
+
+        Raises:
+            ValueError: for a wrong shape or a value that is not finite.
+        """
+        rows = torch.as_tensor(theta)
+        if rows.is_complex():
+            raise ValueError("Argument `theta` must be real, but is complex.")
+        rows = rows.to(torch.float64)
+        if rows.ndim == 0 or rows.shape[-1] != self.num_params:
+            raise ValueError(
+                f"Argument `theta` must have shape (..., {self.num_params}), one entry for each parameter of the "
+                f"circuit, but has shape {tuple(rows.shape)}."
+            )
+        if not torch.isfinite(rows).all():
+            where = (~torch.isfinite(rows)).nonzero()[0].tolist()
+            raise ValueError(
+                f"Argument `theta` must be finite, but entry {where} is {rows[tuple(where)].item()}."
+            )
+        return rows.reshape(-1, self.num_params), tuple(rows.shape[:-1])
+
+    def value(
+        self,
+        theta: Tensor | np.ndarray | Sequence[float],
+        *,
+        backend: AbstractBackend,
+        total_shots: int | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> Value:
+        """Returns expectation values at `theta`, shape (*batch, P).
+
+        Cost: one circuit a row and measurement basis; `total_shots` a row. Raises `BudgetTooSmall` when
+        there are fewer than two shots a basis.
+        """
+        rows, batch = self.rows(theta)
+        circuits = FreeCircuits(angles=self.program.angles(rows.detach())[None])
+        shots = spread_shots(total_shots, 1, len(self.groups))
+        measured = backend.run(self, circuits, shots=shots, rng=rng)
+        values = self.shaped(measured.values[0], batch)
+        variances = measured.variances()[0]
+        return Value(values=values, std_errors=self.shaped(variances.sqrt(), batch), cost=measured.cost)
+
+    def shaped(self, values: Tensor, batch: tuple[int, ...]) -> Tensor:
+        """Values (B, M, ...) as (*batch, M, ...), without M where there is a single observable."""
+        if self.is_scalar:
+            return values[:, 0].reshape(*batch, *values.shape[2:])
+        return values.reshape(*batch, *values.shape[1:])
+
+
+def _checked(observable: SparsePauliOp | Pauli, num_qubits: int) -> SparsePauliOp:
+    if not isinstance(observable, (SparsePauliOp, Pauli)):
+        raise TypeError(
+            f"Argument `observable` must be a qiskit SparsePauliOp or a list of them, but holds a "
+            f"{type(observable).__name__}."
+        )
+    operator = SparsePauliOp(observable).simplify()
+    if operator.num_qubits != num_qubits:
+        raise ValueError(
+            f"Argument `observable` must act on {num_qubits} qubits as the circuit does, but acts on "
+            f"{operator.num_qubits}."
+        )
+    if not np.isfinite(operator.coeffs).all() or np.abs(operator.coeffs.imag).max() > 1e-12:
+        raise ValueError(
+            f"Argument `observable` must be Hermitian with finite real coefficients, but has {operator.coeffs}."
+        )
+    return operator
+
+
+def _terms(observables: Sequence[SparsePauliOp], num_qubits: int) -> tuple[Tensor, list[str], Tensor]:
+    """Constants (M,), labels with qubit 0 first, and coefficients (terms, M) of all observables together."""
+    table: dict[str, list[float]] = {}
+    for m, operator in enumerate(observables):
+        for label, coefficient in operator.to_list():
+            row = table.setdefault(label[::-1], [0.0] * len(observables))
+            row[m] += float(coefficient.real)
+    constants = torch.tensor(table.pop("I" * num_qubits, [0.0] * len(observables)), dtype=torch.float64)
+    coefficients = torch.tensor(list(table.values()), dtype=torch.float64).reshape(-1, len(observables))
+    kept = [i for i in range(len(coefficients)) if coefficients[i].any()]
+    labels = list(table)
+    return constants, [labels[i] for i in kept], coefficients[kept]

@@ -1,0 +1,42 @@
+"""Spreading a shot budget over circuits."""
+
+from __future__ import annotations
+
+import operator
+
+import torch
+from torch import Tensor
+
+# A sample variance needs two.
+LEAST_SHOTS = 2
+
+
+class BudgetTooSmall(ValueError):
+    """`total_shots` does not give every circuit the shots that its error bar needs."""
+
+
+def spread_shots(total_shots: int | None, num_circuits: int, num_groups: int) -> Tensor | None:
+    """Returns shots for each circuit and basis, shape (circuits, groups), int64, that sum to the budget.
+
+    As even as integers allow; the remainder goes to the first ones. `None` stays `None`: exact values.
+
+    Raises:
+        BudgetTooSmall: when a circuit would get fewer than two shots in some basis.
+    """
+    if total_shots is None:
+        return None
+    if isinstance(total_shots, bool):
+        raise TypeError("Argument `total_shots` must be a whole number, but is a bool.")
+    try:
+        total = operator.index(total_shots)
+    except TypeError:
+        raise TypeError(f"Argument `total_shots` must be a whole number, but is {total_shots!r}.") from None
+    pieces = num_circuits * num_groups
+    if total < LEAST_SHOTS * pieces:
+        raise BudgetTooSmall(
+            f"Argument `total_shots` must be at least {LEAST_SHOTS * pieces:,} ({num_circuits:,} circuits, "
+            f"{num_groups} measurement bases, {LEAST_SHOTS} shots each), but is {total:,}."
+        )
+    shots = torch.full((pieces,), total // pieces)
+    shots[: total % pieces] += 1
+    return shots.reshape(num_circuits, num_groups)
