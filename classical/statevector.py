@@ -36,23 +36,15 @@ class MemoryTooSmall(ValueError):
 class TangentChunk:
     """Final states of a stretch of parameter rows and rotations, in qubit order.
 
-    `state`: (b, D). `tangents`: (b, k, D), the final states with the Pauli string of rotation `rotations[j]`
-    inserted after that rotation. The circuit with that rotation's angle moved by s ends in
-    `cos(s/2) state - i sin(s/2) tangents[:, j]`.
+    State 0 of `both` is the circuit's; state 1 + j has the Pauli string of rotation `rotations[j]` inserted after
+    that rotation. The circuit with that rotation's angle moved by s ends in
+    `cos(s/2) both[:, 0] - i sin(s/2) both[:, 1 + j]`.
     """
 
     rows: slice
     rotations: tuple[int, ...]
     both: Tensor
     """[state, tangents] as one block, shape (b, 1 + k, D); overwritten when the next chunk is asked for."""
-
-    @property
-    def state(self) -> Tensor:
-        return self.both[:, 0]
-
-    @property
-    def tangents(self) -> Tensor:
-        return self.both[:, 1:]
 
 
 class Statevector:

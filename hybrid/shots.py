@@ -32,6 +32,8 @@ def spread_shots(total_shots: int | None, num_circuits: int, num_groups: int) ->
     except TypeError:
         raise TypeError(f"Argument `total_shots` must be a whole number, but is {total_shots!r}.") from None
     pieces = num_circuits * num_groups
+    if pieces == 0:
+        return torch.zeros(num_circuits, num_groups, dtype=torch.int64)
     if total < LEAST_SHOTS * pieces:
         raise BudgetTooSmall(
             f"Argument `total_shots` must be at least {LEAST_SHOTS * pieces:,} ({num_circuits:,} circuits, "

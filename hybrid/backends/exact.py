@@ -72,7 +72,7 @@ def _shifted_values(simulator: Statevector, objective: Objective, circuits: Shif
     plain = torch.zeros(rows, objective.num_observables, dtype=torch.float64)
     tangent, crossed = torch.zeros(shape, dtype=torch.float64), torch.zeros(shape, dtype=torch.float64)
     for chunk in simulator.tangent_chunks(circuits.angles):
-        own = torch.zeros(len(chunk.state), objective.num_observables, dtype=torch.float64)
+        own = torch.zeros(len(chunk.both), objective.num_observables, dtype=torch.float64)
         at = torch.tensor(chunk.rotations)
         for group in objective.groups:
             turned = simulator.turn(chunk.both, group)

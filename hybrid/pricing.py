@@ -1,0 +1,76 @@
+"""What circuits and shots would take and cost on an IBM Quantum device: an estimate, and named so.
+
+Time, by IBM's own formula: 2 s a job plus (repetition delay + circuit length) an execution. Source: IBM Quantum
+documentation, "Estimate job run time". Device times: the calibration data that qiskit-ibm-runtime 0.51 ships for
+`ibm_fez` (Heron r2). Price: pay-as-you-go, as published in May 2026.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qiskit import QuantumCircuit
+
+from classical.cost import Cost
+from hybrid.gradients.base import AbstractGradientEstimator
+from hybrid.objective import Objective
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """Durations in seconds and the price of a second."""
+
+    name: str
+    one_qubit_seconds: float
+    two_qubit_seconds: float
+    measure_seconds: float
+    repetition_seconds: float
+    job_seconds: float
+    dollars_per_second: float
+
+
+HERON = Device(
+    name="IBM Heron",
+    one_qubit_seconds=24e-9,
+    two_qubit_seconds=84e-9,
+    measure_seconds=1.56e-6,
+    repetition_seconds=250e-6,
+    job_seconds=2.0,
+    dollars_per_second=1.60,
+)
+
+# An RX or RY is two sx and frame changes on a device whose RZ takes no time.
+_PULSES_PER_ROTATION = 2
+
+
+def circuit_seconds(circuit: QuantumCircuit, device: Device = HERON) -> float:
+    """Length of one execution without routing: depth in two-qubit and one-qubit gates, and the measurement."""
+    pairs = circuit.depth(lambda item: item.operation.num_qubits > 1)
+    singles = circuit.depth(lambda item: item.operation.num_qubits == 1)
+    gates = pairs * device.two_qubit_seconds + singles * _PULSES_PER_ROTATION * device.one_qubit_seconds
+    return gates + device.measure_seconds
+
+
+def device_cost(
+    estimator: AbstractGradientEstimator,
+    objective: Objective,
+    *,
+    total_shots: int,
+    rows: int = 1,
+    device: Device = HERON,
+) -> Cost:
+    """Returns what gradients at `rows` parameter rows would cost as one job on `device`; all estimated.
+
+    Raises:
+        BudgetTooSmall: as the estimator's plan does.
+    """
+    planned = estimator.price(objective, rows=rows, total_shots=total_shots)
+    seconds = device.job_seconds + planned.shots * (
+        device.repetition_seconds + circuit_seconds(objective.circuit, device)
+    )
+    return planned + Cost(
+        jobs=1,
+        qpu_seconds=seconds,
+        dollars=seconds * device.dollars_per_second,
+        sources={"jobs": "computed", "qpu_seconds": "estimated", "dollars": "estimated"},
+    )
