@@ -11,6 +11,7 @@ from hybrid.gradients import (
 )
 from hybrid.layer import QuantumLayer
 from hybrid.objective import Objective, Value
+from hybrid.pennylane_circuits import from_pennylane
 
 __all__ = [
     "SPSA",
@@ -23,4 +24,5 @@ __all__ = [
     "Plan",
     "QuantumLayer",
     "Value",
+    "from_pennylane",
 ]
