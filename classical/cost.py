@@ -42,7 +42,7 @@ class Cost:
         unknown = set(self.sources) - set(self.figures())
         if unknown:
             raise ValueError(f"Argument `sources` names {sorted(unknown)}, which are not figures of a cost.")
-        bad = {source for source in self.sources.values()} - set(_SOURCES)
+        bad = set(self.sources.values()) - set(_SOURCES)
         if bad:
             raise ValueError(f"A source must be one of {_SOURCES}, but is {sorted(bad)}.")
 
@@ -62,9 +62,9 @@ class Cost:
                 totals[name] = None
             else:
                 totals[name] = max(mine, yours) if name == "peak_bytes" else mine + yours
-            named = [cost.sources[name] for cost in (self, other) if name in cost.sources]
+            named: list[Source] = [cost.sources[name] for cost in (self, other) if name in cost.sources]
             if named:
-                sources[name] = max(named, key=_SOURCES.index)
+                sources[name] = _SOURCES[max(map(_SOURCES.index, named))]
         return Cost(**totals, sources=sources)  # pyright: ignore[reportArgumentType]
 
     def to_dict(self) -> dict[str, object]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import math
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -124,7 +123,7 @@ def _added_product(_c: torch.Tensor, a: torch.Tensor, b: torch.Tensor, *_: Any, 
 for _formula in (_matrix_product, _added_product):
     _formula._get_raw = True  # pyright: ignore[reportFunctionMemberAccess]
 
-_COMPLEX_AWARE: Mapping[Any, Any] = {
+_COMPLEX_AWARE: dict[Any, Any] = {
     torch.ops.aten.mm: _matrix_product,
     torch.ops.aten.bmm: _matrix_product,
     torch.ops.aten.addmm: _added_product,

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from classical.program import FixedUnitary, PauliRotation, Program, pauli_matrix
 
-
 # A window that is not in front must take this many times the gates of one that is: measured, moving the axes
 # of a block costs half of the product that follows (12 and 16 qubits, two cores; 1.25 to 2 differ little).
 _COPY_PENALTY = 1.5
@@ -152,7 +151,9 @@ def _to_single_z(gate: PauliRotation) -> list[tuple[tuple[int, ...], Tensor]]:
     cnot = torch.eye(4, dtype=torch.complex128)[[0, 1, 3, 2]]
     turns = {"X": hadamard, "Y": y_to_z}
     ladder: list[tuple[tuple[int, ...], Tensor]] = [
-        ((qubit,), turns[letter]) for qubit, letter in zip(gate.qubits, gate.letters, strict=True) if letter != "Z"
+        ((qubit,), turns[letter])
+        for qubit, letter in zip(gate.qubits, gate.letters, strict=True)
+        if letter != "Z"
     ]
     ladder += [(pair, cnot) for pair in zip(gate.qubits, gate.qubits[1:], strict=False)]
     return ladder

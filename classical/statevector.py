@@ -146,7 +146,8 @@ class Statevector:
             limit = self._states_at_once(len(part))
             state = zero_state(len(part), self.program.num_qubits, self.dtype, self.device)
             largest = max(_chunk_sizes(schedule, limit), default=1)
-            buffers = tuple(state.new_empty(state.numel() * largest) for _ in range(2))
+            size = state.numel() * largest
+            buffers = (state.new_empty(size), state.new_empty(size))
             start = 0
             while start < len(schedule.blocks):
                 stop = _end_of_chunk(schedule, start, limit)

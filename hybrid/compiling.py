@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from qiskit import QuantumCircuit
 from qiskit.circuit import ControlFlowOp, ControlledGate, Gate, Measure, Parameter, ParameterExpression
@@ -80,7 +81,9 @@ def _add_circuit(
         _add(builder, item.operation, places, order)
 
 
-def _add(builder: ProgramBuilder, operation: Any, qubits: tuple[int, ...], order: Mapping[Parameter, int]) -> None:
+def _add(
+    builder: ProgramBuilder, operation: Any, qubits: tuple[int, ...], order: Mapping[Parameter, int]
+) -> None:
     kind = getattr(operation, "base_class", type(operation))
     if kind in (gates.Barrier, gates.GlobalPhaseGate):
         return
@@ -94,7 +97,9 @@ def _add(builder: ProgramBuilder, operation: Any, qubits: tuple[int, ...], order
             f"The circuit holds control flow, `{operation.name}`, whose outcome is not a unitary: "
             "write the branch that is meant as gates."
         )
-    closed = not isinstance(operation, ControlledGate) or operation.ctrl_state == 2**operation.num_ctrl_qubits - 1
+    closed = (
+        not isinstance(operation, ControlledGate) or operation.ctrl_state == 2**operation.num_ctrl_qubits - 1
+    )
     if kind in _ROTATIONS and closed:
         weights, offset = _affine(operation.params[0], order, operation.name)
         for letters, places, factor in _ROTATIONS[kind]:
@@ -128,7 +133,7 @@ def _add_other(
     small = len(qubits) <= _WIDEST_MATRIX
     if isinstance(operation, Gate) and small and not free and not _parameters_inside(operation):
         # qiskit's first qubit is the least significant bit of a matrix, ours the most significant.
-        matrix = torch.from_numpy(Operator(operation).data.copy())
+        matrix = torch.from_numpy(np.array(Operator(operation).data))
         builder.unitary(matrix, tuple(reversed(qubits)))
         return
     inside = _definition(operation)
@@ -172,9 +177,7 @@ def _add_evolution(
                 _rotate(builder, letters, on, weights, offset, 2 * float(coefficient.real))
 
 
-def _affine(
-    angle: float | ParameterExpression, order: Mapping[Parameter, int], gate: str
-) -> tuple[dict[int, float], float]:
+def _affine(angle: Any, order: Mapping[Parameter, int], gate: str) -> tuple[dict[int, float], float]:
     """Weights by parameter index, and offset, of an angle; refuses what is not affine."""
     if not isinstance(angle, ParameterExpression):
         return {}, _finite(float(angle), gate)

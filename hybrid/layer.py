@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from classical.cost import Cost
 from hybrid.backends.base import AbstractBackend
 from hybrid.backends.exact import Exact
-from hybrid.gradients.base import AbstractGradientEstimator
 from hybrid.gradients.backprop import Backprop
+from hybrid.gradients.base import AbstractGradientEstimator
 from hybrid.gradients.parameter_shift import ParameterShift
 from hybrid.objective import Objective
 
@@ -87,10 +87,9 @@ class QuantumLayer(nn.Module):
                 f"{tuple(inputs.shape)}."
             )
         theta = self.theta(inputs.reshape(-1, inputs.shape[-1]))
-        if isinstance(self.estimator, Backprop):
-            values = self._simulated(theta)
-        else:
-            values = _Measured.apply(theta, self)
+        values = (
+            self._simulated(theta) if isinstance(self.estimator, Backprop) else _Measured.apply(theta, self)
+        )
         return values.to(inputs.dtype).reshape(*inputs.shape[:-1], self.objective.num_observables)  # pyright: ignore
 
     def take_cost(self) -> Cost:
@@ -115,9 +114,7 @@ class QuantumLayer(nn.Module):
 
     def measured_values(self, theta: Tensor) -> Tensor:
         """Values (B, M) from the backend, charged."""
-        value = self.objective.value(
-            theta, backend=self.backend, total_shots=self.value_shots, rng=self._rng
-        )
+        value = self.objective.value(theta, backend=self.backend, total_shots=self.value_shots, rng=self._rng)
         self._cost += value.cost
         return value.values.reshape(len(theta), -1)
 

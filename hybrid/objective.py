@@ -66,7 +66,8 @@ class Objective:
         self.constants, labels, coefficients = _terms(self.observables, circuit.num_qubits)
         if not labels:
             raise ValueError(
-                f"Argument `observable` is constant, {self.constants.tolist()}: give it a term other than the identity."
+                f"Argument `observable` is constant, {self.constants.tolist()}: give it a term other than "
+                "the identity."
             )
         self.groups = qubit_wise_groups(labels, coefficients)
         self._simulators: dict[tuple[torch.dtype, str, int | None], Statevector] = {}
@@ -152,9 +153,10 @@ def _checked(observable: SparsePauliOp | Pauli, num_qubits: int) -> SparsePauliO
             f"Argument `observable` must act on {num_qubits} qubits as the circuit does, but acts on "
             f"{operator.num_qubits}."
         )
-    if not np.isfinite(operator.coeffs).all() or np.abs(operator.coeffs.imag).max() > 1e-12:
+    coefficients = np.asarray(operator.coeffs, dtype=complex)
+    if not np.isfinite(coefficients).all() or np.abs(np.imag(coefficients)).max() > 1e-12:
         raise ValueError(
-            f"Argument `observable` must be Hermitian with finite real coefficients, but has {operator.coeffs}."
+            f"Argument `observable` must be Hermitian with finite real coefficients, but has {coefficients}."
         )
     return operator
 

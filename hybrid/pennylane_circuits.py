@@ -51,13 +51,14 @@ def from_pennylane(circuit: Any, *arguments: Any, **keywords: Any) -> Objective:
             measurements other than expectation values of Pauli sums, and operations without a unitary meaning.
     """
     import pennylane as qml
+    from pennylane.tape import QuantumScript
 
-    if isinstance(circuit, qml.tape.QuantumScript):
+    if isinstance(circuit, QuantumScript):
         trainable = list(circuit.trainable_params)
-        start = np.array([float(p) for p in circuit.get_parameters()])
+        start = np.array(circuit.get_parameters(), dtype=np.float64)
 
         def build(theta: Tensor) -> Any:
-            return circuit.bind_new_parameters(list(theta), trainable)
+            return circuit.bind_new_parameters(list(theta), trainable)  # pyright: ignore[reportArgumentType]
 
     elif isinstance(circuit, qml.QNode):
         trace, start = _traced_arguments(arguments)
@@ -157,7 +158,9 @@ def _angle(
     """An operation's angle as an affine expression of the parameters, checked at a second point."""
     if not (isinstance(value, Tensor) and value.requires_grad):
         if float(value) != float(second):
-            raise CannotCompile(f"An angle of `{name}` follows the arguments in a way that torch cannot trace.")
+            raise CannotCompile(
+                f"An angle of `{name}` follows the arguments in a way that torch cannot trace."
+            )
         return float(value)
     slopes, again = _slopes(value, here), _slopes(second, moved)
     offset = float(value.detach() - slopes @ here.detach())
@@ -167,7 +170,9 @@ def _angle(
             f"An angle of `{name}` is not affine in the arguments: a shift rule needs a * x + b. Pass the "
             "angle itself as an argument."
         )
-    terms = [float(slope) * parameter for slope, parameter in zip(slopes, parameters, strict=True) if slope != 0]
+    terms = [
+        float(slope) * parameter for slope, parameter in zip(slopes, parameters, strict=True) if slope != 0
+    ]
     return sum(terms, start=offset)  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
@@ -194,14 +199,14 @@ def _append(compiled: QuantumCircuit, operation: Any, qubits: list[int], angles:
 
 
 def _observable(measurement: Any, wires: list[Any]) -> SparsePauliOp:
-    import pennylane as qml
+    from pennylane.measurements import ExpectationMP
 
-    if not isinstance(measurement, qml.measurements.ExpectationMP) or measurement.obs is None:
+    if not isinstance(measurement, ExpectationMP) or measurement.obs is None:
         raise CannotCompile(
             f"The measurement `{measurement}` is not an expectation value: only `qml.expval` of a sum of Pauli "
             "strings has a gradient here."
         )
-    sentence = measurement.obs.pauli_rep
+    sentence = getattr(measurement.obs, "pauli_rep", None)
     if sentence is None:
         raise CannotCompile(
             f"The observable `{measurement.obs}` is not a sum of Pauli strings: `qml.pauli_decompose` writes it so."

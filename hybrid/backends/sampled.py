@@ -70,9 +70,7 @@ class Sampled(AbstractBackend):
         return Measured(
             values=values,
             covariances=covariances,
-            cost=Cost(
-                circuits=executed, shots=drawn, sources={"circuits": "measured", "shots": "measured"}
-            ),
+            cost=Cost(circuits=executed, shots=drawn, sources={"circuits": "measured", "shots": "measured"}),
         )
 
 

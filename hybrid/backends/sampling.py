@@ -29,7 +29,9 @@ class ShotStream:
         drawn = generator.random((rows.stop - rows.start, counters * _WORDS_PER_COUNTER))
         return drawn[:, :shots]
 
-    def counts(self, group: int, circuit: int, rows: slice, probabilities: np.ndarray, shots: int) -> np.ndarray:
+    def counts(
+        self, group: int, circuit: int, rows: slice, probabilities: np.ndarray, shots: int
+    ) -> np.ndarray:
         """Multinomial counts, shape (rows, outcomes), for probabilities (rows, outcomes)."""
         out = np.empty(probabilities.shape)
         for i, row in enumerate(range(rows.start, rows.stop)):

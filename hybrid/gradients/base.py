@@ -188,7 +188,9 @@ class AbstractSimulatorEstimator(AbstractGradientEstimator):
 def gradient_rows(objective: Objective, theta: Theta) -> tuple[Tensor, tuple[int, ...]]:
     """Parameters as rows (B, P), detached, and their batch shape; refuses a circuit without parameters."""
     if objective.num_params == 0:
-        raise ValueError("The circuit has no free parameters, so it has no gradient: `Objective.value` gives its value.")
+        raise ValueError(
+            "The circuit has no free parameters, so it has no gradient: `Objective.value` gives its value."
+        )
     rows, batch = objective.rows(theta)
     return rows.detach(), batch
 

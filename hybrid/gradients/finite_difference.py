@@ -38,7 +38,7 @@ class FiniteDifference(AbstractShotEstimator):
     step: float | None = None
 
     def __post_init__(self) -> None:
-        if self.step is not None and not (0 < self.step and math.isfinite(self.step)):
+        if self.step is not None and not (self.step > 0 and math.isfinite(self.step)):
             raise ValueError(f"Argument `step` must be positive and finite, but is {self.step}.")
 
     @property
@@ -97,5 +97,7 @@ def _moved(objective: Objective, theta: Tensor, moves: Tensor) -> AbstractCircui
         rotations = (coefficients != 0).to(torch.int64).argmax(0)[parameters]
         shifts = moves * coefficients[rotations, parameters]
         return ShiftedCircuits(angles=program.angles(theta), rotations=rotations, shifts=shifts)
-    displaced = theta + moves[:, None, None] * torch.eye(objective.num_params, dtype=theta.dtype)[parameters][:, None]
+    displaced = (
+        theta + moves[:, None, None] * torch.eye(objective.num_params, dtype=theta.dtype)[parameters][:, None]
+    )
     return FreeCircuits(angles=program.angles(displaced))

@@ -38,7 +38,7 @@ class SPSA(AbstractShotEstimator):
     def __post_init__(self) -> None:
         if self.directions < 1:
             raise ValueError(f"Argument `directions` must be at least 1, but is {self.directions}.")
-        if self.step is not None and not (0 < self.step and math.isfinite(self.step)):
+        if self.step is not None and not (self.step > 0 and math.isfinite(self.step)):
             raise ValueError(f"Argument `step` must be positive and finite, but is {self.step}.")
 
     @property
