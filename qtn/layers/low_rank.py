@@ -1,0 +1,130 @@
+"""The simplest tensor layer: two thin matrices for a wide one."""
+
+from __future__ import annotations
+
+from typing import Self, final
+
+import torch
+from torch import Tensor, nn
+
+from qtn.decompositions import truncated_svd
+from qtn.layers.base import AbstractTensorLayer, dense_parts, own_parameter, random_factor
+from qtn.layers.bonds import bonds_for_keep
+
+
+@final
+class LowRankLinear(AbstractTensorLayer):
+    """weight = left @ right, with `left` (out_features, rank) and `right` (rank, in_features).
+
+    Parameters and multiply-adds per row are both rank * (in_features + out_features), so the layer is smaller
+    and does less work than the dense one as soon as the rank is below in * out / (in + out).
+    """
+
+    def __init__(
+        self,
+        left: Tensor,  # shape: (out_features, rank)
+        right: Tensor,  # shape: (rank, in_features)
+        bias: Tensor | None = None,  # shape: (out_features,)
+        *,
+        discarded: float | None = None,
+    ) -> None:
+        if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[0]:
+            raise ValueError(
+                "Arguments `left` and `right` must have shapes (out_features, rank) and (rank, in_features), "
+                f"but have shapes {tuple(left.shape)} and {tuple(right.shape)}."
+            )
+        super().__init__(right.shape[1], left.shape[0], bias, discarded)
+        self.left = own_parameter(left)
+        self.right = own_parameter(right)
+
+    @classmethod
+    def from_dense(
+        cls,
+        source: nn.Linear | Tensor,
+        *,
+        rank: int | None = None,
+        keep: float | None = None,
+        cutoff: float = 0.0,
+    ) -> Self:
+        """The layer of a given rank nearest to a dense one in the Frobenius norm.
+
+        Args:
+            source: A linear layer, or a weight (out_features, in_features).
+            rank: Largest rank, at most min(out_features, in_features).
+            keep: Parameters of the factors as a fraction of those of the weight, instead of a rank: the rank
+                with the nearest count is taken.
+            cutoff: Largest relative weight that may be discarded; not with `keep`.
+
+        Returns:
+            The layer. Without `rank`, `keep` and `cutoff` it has full rank and is equal to the dense one.
+
+        Raises:
+            TypeError: See `AbstractTensorLayer.from_dense`.
+            ValueError: The same, a bad rank, or `keep` together with `rank` or `cutoff`.
+
+        Cost: one singular value decomposition of the weight.
+
+        Source: C. Eckart, G. Young, Psychometrika 1, 211 (1936), doi:10.1007/BF02288367.
+        """
+        weight, bias = dense_parts(source)
+        if keep is not None:
+            if rank is not None or cutoff:
+                raise ValueError("Argument `keep` must stand without `rank` and `cutoff`, but one is given.")
+            (rank,) = bonds_for_keep(tuple(weight.shape), keep)
+        if rank is not None:
+            _check_rank(rank, *weight.shape)
+        left, right, discarded = truncated_svd(weight, max_bond=rank, cutoff=cutoff)
+        return cls(left, right, bias, discarded=discarded)
+
+    @classmethod
+    def random(
+        cls,
+        in_features: int,
+        out_features: int,
+        *,
+        rank: int,
+        generator: torch.Generator,
+        bias: bool = True,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str | None = None,
+    ) -> Self:
+        """A fresh layer whose dense weight and bias have the variance of a new `torch.nn.Linear`.
+
+        That is 1 / (3 * in_features), for which the factors' entries have variance sqrt(that / rank).
+
+        Raises:
+            ValueError: The rank is not between 1 and min(out_features, in_features).
+        """
+        _check_rank(rank, out_features, in_features)
+        dense_variance = 1.0 / (3 * in_features)
+        variance = (dense_variance / rank) ** 0.5
+
+        def draw(shape: tuple[int, ...], value: float) -> Tensor:
+            return random_factor(shape, value, generator=generator, dtype=dtype, device=device)
+
+        left, right = draw((out_features, rank), variance), draw((rank, in_features), variance)
+        return cls(left, right, draw((out_features,), dense_variance) if bias else None)
+
+    def to_dense(self) -> Tensor:
+        return self.left @ self.right
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        return (self.left.shape[1],)
+
+    def flops(self, batch: int) -> int:
+        per_multiply_add = 8 if self.left.is_complex() else 2
+        return per_multiply_add * batch * self.ranks[0] * (self.in_features + self.out_features)
+
+    def _multiply(self, rows: Tensor) -> Tensor:
+        return rows @ self.right.T @ self.left.T
+
+
+def _check_rank(rank: int, out_features: int, in_features: int) -> None:
+    """Refuse a rank that no matrix of this shape has."""
+    largest = min(out_features, in_features)
+    if not 1 <= rank <= largest:
+        raise ValueError(
+            f"Argument `rank` must be between 1 and min(out_features, in_features) = {largest}, "
+            f"but is {rank}."
+        )
