@@ -79,7 +79,7 @@ def permute_axes(
     shape, axes = _merged(permutation)
     turned = states.reshape(batch, rows, *shape).permute(0, 1, *(axis + 2 for axis in axes))
     if out is None:
-        return turned.reshape(batch, rows, -1)
+        return turned.reshape(states.shape)
     out.view(turned.shape).copy_(turned)
     return out
 

@@ -209,6 +209,8 @@ class Statevector:
     def _adjoint(self, angles: Tensor, groups: Sequence[MeasurementGroup]) -> tuple[Tensor, Tensor]:
         observables = groups[0].num_observables
         schedule = self._schedule(self.program, states=observables + 2, batch=len(angles))
+        dim = 2**schedule.width
+        rest = 2**self.program.num_qubits // dim
         matrices = block_matrices(schedule, angles, self.dtype, insertions=True)
         assert matrices.insertions is not None
         start = zero_state(len(angles), self.program.num_qubits, self.dtype, self.device)
@@ -217,13 +219,12 @@ class Statevector:
         values = torch.einsum("brd,bmd->bm", state.conj(), images).real
         slopes = angles.new_zeros(len(angles), observables, self.program.num_rotations)
         both = permute_axes(torch.cat([state, images], dim=1), inverse(schedule.final_permutation))
-        dim = 2**schedule.width
         for b in reversed(range(len(schedule.blocks))):
             block = schedule.blocks[b]
-            images = both[:, 1:].reshape(len(angles), observables, -1, dim)
+            images = both[:, 1:].reshape(len(angles), observables, rest, dim)
             both = undo_block(matrices.unitaries[:, b], both)
             if block.rotations:
-                before = both[:, :1].reshape(len(angles), 1, dim, -1)
+                before = both[:, :1].reshape(len(angles), 1, dim, rest)
                 overlaps = torch.matmul(before, images.conj())  # (B, observables, d before, d after)
                 inserted = matrices.insertions[:, b, : len(block.rotations)]
                 slope = torch.einsum("bkay,bmya->bmk", inserted, overlaps).imag
@@ -264,7 +265,7 @@ class Statevector:
     def pieces(self, circuits: int, rows: int) -> Iterator[tuple[slice, slice]]:
         """Cuts a table of `circuits` times `rows` states into rectangles that fit into memory and cache."""
         at_once = self._rows_at_once(states=1)
-        wide = min(rows, at_once)
+        wide = max(1, min(rows, at_once))
         tall = max(1, at_once // wide)
         for i in range(0, circuits, tall):
             for j in range(0, rows, wide):

@@ -17,7 +17,7 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import ControlFlowOp, ControlledGate, Gate, Measure, Parameter, ParameterExpression
 from qiskit.circuit import library as gates
 from qiskit.exceptions import QiskitError
-from qiskit.quantum_info import Operator, SparsePauliOp
+from qiskit.quantum_info import Clifford, Operator, SparsePauliOp
 
 from classical.program import Program, ProgramBuilder
 
@@ -129,14 +129,15 @@ def _rotate(
 def _add_other(
     builder: ProgramBuilder, operation: Any, qubits: tuple[int, ...], order: Mapping[Parameter, int]
 ) -> None:
-    free = any(isinstance(p, ParameterExpression) and p.parameters for p in operation.params)
+    parameters = getattr(operation, "params", ())
+    free = any(isinstance(p, ParameterExpression) and p.parameters for p in parameters)
     small = len(qubits) <= _WIDEST_MATRIX
     if isinstance(operation, Gate) and small and not free and not _parameters_inside(operation):
         # qiskit's first qubit is the least significant bit of a matrix, ours the most significant.
         matrix = torch.from_numpy(np.array(Operator(operation).data))
         builder.unitary(matrix, tuple(reversed(qubits)))
         return
-    inside = _definition(operation)
+    inside = operation.to_circuit() if isinstance(operation, Clifford) else _definition(operation)
     if inside is None:
         raise CannotCompile(
             f"The instruction `{operation.name}` on qubits {list(qubits)} is neither a known gate nor made of "
@@ -148,7 +149,10 @@ def _add_other(
 def _definition(operation: Any) -> QuantumCircuit | None:
     try:
         return getattr(operation, "definition", None)
-    except QiskitError:
+    except (
+        QiskitError,
+        TypeError,
+    ):  # what qiskit raises where a definition needs a number and has a parameter
         return None
 
 
@@ -162,19 +166,24 @@ def _add_evolution(
 ) -> None:
     weights, offset = _affine(operation.time, order, operation.name)
     operators = operation.operator if isinstance(operation.operator, list) else [operation.operator]
-    for operator in operators:
-        terms = SparsePauliOp(operator)
-        if len(terms.group_commuting()) > 1:
-            raise CannotCompile(
-                "A `PauliEvolutionGate` with terms that do not commute has no exact form as rotations: use one "
-                "gate for each commuting part, in the order that is meant."
-            )
-        for label, coefficient in terms.to_list():
-            places = [(letter, i) for i, letter in enumerate(reversed(label)) if letter != "I"]
-            if places:
-                letters = "".join(letter for letter, _ in places)
-                on = tuple(qubits[i] for _, i in places)
-                _rotate(builder, letters, on, weights, offset, 2 * float(coefficient.real))
+    try:
+        terms = SparsePauliOp.sum([SparsePauliOp(operator) for operator in operators])
+    except QiskitError:
+        raise CannotCompile(
+            "A `PauliEvolutionGate` is compiled only from Pauli strings and their sums, but one here has an operator "
+            f"of type {type(operators[0]).__name__}: write it as a SparsePauliOp."
+        ) from None
+    if len(terms.group_commuting()) > 1:
+        raise CannotCompile(
+            "A `PauliEvolutionGate` with terms that do not commute has no exact form as rotations: use one "
+            "gate for each commuting part, in the order that is meant."
+        )
+    for label, coefficient in terms.to_list():
+        places = [(letter, i) for i, letter in enumerate(reversed(label)) if letter != "I"]
+        if places:
+            letters = "".join(letter for letter, _ in places)
+            on = tuple(qubits[i] for _, i in places)
+            _rotate(builder, letters, on, weights, offset, 2 * float(coefficient.real))
 
 
 def _affine(angle: Any, order: Mapping[Parameter, int], gate: str) -> tuple[dict[int, float], float]:
@@ -184,18 +193,24 @@ def _affine(angle: Any, order: Mapping[Parameter, int], gate: str) -> tuple[dict
     inside = list(angle.parameters)
     weights: dict[Parameter, float] = {}
     for parameter in inside:
-        slope = angle.gradient(parameter)
-        if isinstance(slope, ParameterExpression):
-            if slope.parameters:
-                raise CannotCompile(
-                    f"The angle `{angle}` of gate `{gate}` is not affine in `{parameter.name}`: a shift rule needs "
-                    "angles of the form a * parameter + b. Make the whole expression a parameter of its own."
-                )
+        slope: Any
+        try:
+            slope = angle.gradient(parameter)
+        except RuntimeError:  # qiskit cannot differentiate some functions, `sign` among them
+            slope = None
+        if isinstance(slope, ParameterExpression) and not slope.parameters:
             slope = slope.numeric()
+        if slope is None or isinstance(slope, ParameterExpression):
+            raise CannotCompile(
+                f"The angle `{angle}` of gate `{gate}` is not affine in `{parameter.name}`: a shift rule needs "
+                "angles of the form a * parameter + b. Make the whole expression a parameter of its own."
+            )
         if isinstance(slope, complex):
             raise CannotCompile(f"The angle `{angle}` of gate `{gate}` is not real.")
         weights[parameter] = _finite(float(slope), gate)
-    offset = _finite(float(angle.bind(dict.fromkeys(inside, 0.0)).numeric().real), gate)
+    # At one, where products and quotients of parameters have a value.
+    at_one = angle.bind(dict.fromkeys(inside, 1.0)).numeric()
+    offset = _finite(float(at_one.real) - sum(weights.values()), gate)
     return {order[parameter]: weight for parameter, weight in weights.items()}, offset
 
 

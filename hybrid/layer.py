@@ -58,6 +58,7 @@ class QuantumLayer(nn.Module):
         self.backend = Exact() if backend is None else backend
         self.total_shots = total_shots
         self.value_shots = value_shots
+        self.inputs = tuple(inputs)
         self._rng = rng
         places = {parameter: i for i, parameter in enumerate(objective.parameters)}
         strangers = [parameter.name for parameter in inputs if parameter not in places]
@@ -86,7 +87,7 @@ class QuantumLayer(nn.Module):
                 f"Argument `inputs` must have shape (..., {len(self._input_index)}), but has shape "
                 f"{tuple(inputs.shape)}."
             )
-        theta = self.theta(inputs.reshape(-1, inputs.shape[-1]))
+        theta = self.theta(inputs.reshape(math.prod(inputs.shape[:-1]), inputs.shape[-1]))
         values = (
             self._simulated(theta) if isinstance(self.estimator, Backprop) else _Measured.apply(theta, self)
         )

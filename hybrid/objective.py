@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -62,6 +63,9 @@ class Objective:
         listed = [observable] if isinstance(observable, (SparsePauliOp, Pauli)) else list(observable)
         self.observables = tuple(_checked(item, circuit.num_qubits) for item in listed)
         self.parameters = tuple(circuit.parameters if parameters is None else parameters)
+        if len(set(self.parameters)) < len(self.parameters):
+            names = [parameter.name for parameter in self.parameters]
+            raise ValueError(f"Argument `parameters` must hold each parameter once, but holds {names}.")
         self.program = compile_circuit(circuit, self.parameters)
         self.constants, labels, coefficients = _terms(self.observables, circuit.num_qubits)
         if not labels:
@@ -97,7 +101,8 @@ class Objective:
         Raises:
             ValueError: for a wrong shape or a value that is not finite.
         """
-        rows = torch.as_tensor(theta)
+        # By way of numpy, where a list of floats is float64.
+        rows = theta if isinstance(theta, Tensor) else torch.from_numpy(np.array(theta))
         if rows.is_complex():
             raise ValueError("Argument `theta` must be real, but is complex.")
         rows = rows.to(torch.float64)
@@ -111,7 +116,8 @@ class Objective:
             raise ValueError(
                 f"Argument `theta` must be finite, but entry {where} is {rows[tuple(where)].item()}."
             )
-        return rows.reshape(-1, self.num_params), tuple(rows.shape[:-1])
+        batch = tuple(rows.shape[:-1])
+        return rows.reshape(math.prod(batch), self.num_params), batch
 
     def value(
         self,
@@ -137,8 +143,8 @@ class Objective:
     def shaped(self, values: Tensor, batch: tuple[int, ...]) -> Tensor:
         """Values (B, M, ...) as (*batch, M, ...), without M where there is a single observable."""
         if self.is_scalar:
-            return values[:, 0].reshape(*batch, *values.shape[2:])
-        return values.reshape(*batch, *values.shape[1:])
+            return values[:, 0].reshape((*batch, *values.shape[2:]))
+        return values.reshape((*batch, *values.shape[1:]))
 
 
 def _checked(observable: SparsePauliOp | Pauli, num_qubits: int) -> SparsePauliOp:

@@ -31,10 +31,11 @@ _GATES: Mapping[str, Callable[[Any], Any]] = {
     "CRZ": gates.CRZGate,
     "ControlledPhaseShift": gates.CPhaseGate,
 }
+_ROTATIONS = ("PauliRot", "MultiRZ")
 _WITHOUT_EFFECT = ("GlobalPhase", "Barrier", "Identity", "Snapshot", "WireCut")
 # A larger fixed operation is taken apart, as in compiling.
 _WIDEST_MATRIX = 3
-# Arguments are moved by this, in radians, to see whether angles follow them affinely.
+# Arguments are moved by about this, in radians, to see whether angles follow them affinely.
 _PROBE_SCALE = 0.7
 
 
@@ -50,49 +51,87 @@ def from_pennylane(circuit: Any, *arguments: Any, **keywords: Any) -> Objective:
         CannotCompile: for angles that are not affine in the arguments, circuits whose gates depend on them,
             measurements other than expectation values of Pauli sums, and operations without a unitary meaning.
     """
-    import pennylane as qml
+    from pennylane import QNode
     from pennylane.tape import QuantumScript
 
     if isinstance(circuit, QuantumScript):
-        trainable = list(circuit.trainable_params)
-        start = np.array(circuit.get_parameters(), dtype=np.float64)
-
-        def build(theta: Tensor) -> Any:
-            return circuit.bind_new_parameters(list(theta), trainable)  # pyright: ignore[reportArgumentType]
-
-    elif isinstance(circuit, qml.QNode):
-        trace, start = _traced_arguments(arguments)
-
-        def build(theta: Tensor) -> Any:
-            return qml.workflow.construct_tape(circuit)(*trace(theta), **keywords)
-
+        build, start = _tape_builder(circuit)
+    elif isinstance(circuit, QNode):
+        build, start = _node_builder(circuit, arguments, keywords)
     else:
         raise TypeError(f"Argument `circuit` must be a QNode or a tape, but is a {type(circuit).__name__}.")
-
-    here = torch.tensor(start, dtype=torch.float64, requires_grad=True)
-    moved = here.detach() + _PROBE_SCALE * torch.from_numpy(
-        np.random.default_rng(0).uniform(0.5, 1.5, size=start.shape)
-    )
-    tape, probe = build(here), build(moved.requires_grad_())
-    operations, others = _flat(tape.operations), _flat(probe.operations)
-    if [_signature(op) for op in operations] != [_signature(op) for op in others]:
+    points = _probes(start)
+    tapes, traces = zip(*(_traced(build, point) for point in points), strict=True)
+    if any([_signature(op) for op in trace] != [_signature(op) for op in traces[0]] for trace in traces):
         raise CannotCompile(
             "The circuit's gates depend on the values of its arguments: give each structure its own QNode."
         )
-    wires = list(tape.wires)
+    wires = list(tapes[0].wires)
     parameters = ParameterVector("theta", len(start))
     compiled = QuantumCircuit(len(wires))
-    for operation, other in zip(operations, others, strict=True):
-        qubits = [wires.index(wire) for wire in operation.wires]
+    for same in zip(*traces, strict=True):
+        qubits = [wires.index(wire) for wire in same[0].wires]
         angles = [
-            _angle(value, here, second, moved, parameters, operation.name)
-            for value, second in zip(operation.data, other.data, strict=True)
-            if not _is_array(value)
+            _angle(values, points, parameters, same[0].name)
+            for values in zip(*(operation.data for operation in same), strict=True)
+            if not _is_fixed_matrix(same[0])
         ]
-        _append(compiled, operation, qubits, angles)
-    observables = [_observable(measurement, wires) for measurement in tape.measurements]
+        _append(compiled, same[0], qubits, angles)
+    observables = [_observable(measurement, wires) for measurement in tapes[0].measurements]
+    if not observables:
+        raise CannotCompile("The circuit measures nothing: end it with `qml.expval` of an observable.")
     listed = observables[0] if len(observables) == 1 else observables
     return Objective(compiled, listed, parameters=list(parameters))
+
+
+Builder = Callable[[Tensor], Any]
+
+
+def _tape_builder(tape: Any) -> tuple[Builder, np.ndarray]:
+    """Puts new values into a tape's trainable gate angles, and the values that they have."""
+    angles = sum(len(operation.data) for operation in tape.operations)
+    values = tape.get_parameters(trainable_only=False)
+    # Behind the angles of operations stand coefficients of observables, which stay as they are.
+    trainable = [i for i in tape.trainable_params if i < angles and np.ndim(values[i]) == 0]
+    start = np.array([float(values[i]) for i in trainable])
+    return lambda theta: tape.bind_new_parameters(list(theta), trainable), start
+
+
+def _node_builder(
+    node: Any, arguments: Sequence[Any], keywords: Mapping[str, Any]
+) -> tuple[Builder, np.ndarray]:
+    """Calls a QNode's function with new arguments, and the arguments' values, flattened."""
+    from pennylane.workflow import construct_tape
+
+    put_back, start = _traced_arguments(arguments)
+    return lambda theta: construct_tape(node)(*put_back(theta), **keywords), start
+
+
+def _probes(start: np.ndarray) -> list[Tensor]:
+    """Points at which a circuit is traced: as given, moved, and with every sign turned."""
+    steps = np.random.default_rng(0).uniform(0.5, 1.5, size=(2, len(start))) * _PROBE_SCALE
+    places = [start, start + steps[0], -start - steps[1]]
+    return [torch.tensor(place, dtype=torch.float64, requires_grad=True) for place in places]
+
+
+def _traced(build: Builder, point: Tensor) -> tuple[Any, list[Any]]:
+    """The tape at a point, and its operations taken apart."""
+    try:
+        tape = build(point)
+        operations = _flat(tape.operations)
+    except CannotCompile:
+        raise
+    except (RuntimeError, TypeError, ValueError, ImportError) as error:
+        raise CannotCompile(
+            f"The circuit could not be traced with torch tensors as arguments ({error}): use `torch` or plain "
+            "arithmetic on them, not numpy functions."
+        ) from error
+    if tape.batch_size is not None:
+        raise CannotCompile(
+            "The circuit holds a gate with several angles at once (broadcasting): pass one row of arguments here, "
+            "and a batch of rows as `theta`."
+        )
+    return tape, operations
 
 
 def _traced_arguments(arguments: Sequence[Any]) -> tuple[Callable[[Tensor], list[Any]], np.ndarray]:
@@ -126,7 +165,7 @@ def _flat(operations: Sequence[Any]) -> list[Any]:
     for operation in operations:
         if operation.name in _WITHOUT_EFFECT:
             continue
-        known = operation.name in _GATES or operation.name in ("PauliRot", "MultiRZ")
+        known = operation.name in _GATES or operation.name in _ROTATIONS
         if known or _is_small_and_fixed(operation):
             flat.append(operation)
         elif operation.has_decomposition:
@@ -148,35 +187,36 @@ def _signature(operation: Any) -> tuple[str, tuple[Any, ...], str]:
     return operation.name, tuple(operation.wires), str(operation.hyperparameters.get("pauli_word", ""))
 
 
-def _is_array(value: Any) -> bool:
-    return np.ndim(value.detach() if isinstance(value, Tensor) else value) > 0
+def _is_fixed_matrix(operation: Any) -> bool:
+    return operation.name not in _GATES and operation.name not in _ROTATIONS
 
 
-def _angle(
-    value: Any, here: Tensor, second: Any, moved: Tensor, parameters: ParameterVector, name: str
-) -> Angle:
-    """An operation's angle as an affine expression of the parameters, checked at a second point."""
-    if not (isinstance(value, Tensor) and value.requires_grad):
-        if float(value) != float(second):
+def _angle(values: Sequence[Any], points: Sequence[Tensor], parameters: ParameterVector, name: str) -> Angle:
+    """An operation's angle, traced at all points, as an affine expression of the parameters."""
+    if not any(isinstance(value, Tensor) and value.requires_grad for value in values):
+        if any(float(value) != float(values[0]) for value in values):
             raise CannotCompile(
                 f"An angle of `{name}` follows the arguments in a way that torch cannot trace."
             )
-        return float(value)
-    slopes, again = _slopes(value, here), _slopes(second, moved)
-    offset = float(value.detach() - slopes @ here.detach())
-    offset_again = float(second.detach() - again @ moved.detach())
-    if not torch.allclose(slopes, again, atol=1e-9) or abs(offset - offset_again) > 1e-9:
+        return float(values[0])
+    slopes = [_slopes(value, point) for value, point in zip(values, points, strict=True)]
+    offsets = [
+        float(torch.as_tensor(value).detach()) - float(slope @ point.detach())
+        for value, slope, point in zip(values, slopes, points, strict=True)
+    ]
+    same = all(torch.allclose(slope, slopes[0], atol=1e-9) for slope in slopes)
+    if not same or max(offsets) - min(offsets) > 1e-9:
         raise CannotCompile(
             f"An angle of `{name}` is not affine in the arguments: a shift rule needs a * x + b. Pass the "
             "angle itself as an argument."
         )
-    terms = [
-        float(slope) * parameter for slope, parameter in zip(slopes, parameters, strict=True) if slope != 0
-    ]
-    return sum(terms, start=offset)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    terms = [float(w) * parameter for w, parameter in zip(slopes[0], parameters, strict=True) if w != 0]
+    return sum(terms, start=offsets[0])  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
-def _slopes(value: Tensor, leaf: Tensor) -> Tensor:
+def _slopes(value: Any, leaf: Tensor) -> Tensor:
+    if not (isinstance(value, Tensor) and value.requires_grad):
+        return torch.zeros_like(leaf)
     (slope,) = torch.autograd.grad(value, leaf, retain_graph=True, allow_unused=True)
     return torch.zeros_like(leaf) if slope is None else slope
 
@@ -187,7 +227,7 @@ def _append(compiled: QuantumCircuit, operation: Any, qubits: list[int], angles:
     name = operation.name
     if name in _GATES:
         compiled.append(_GATES[name](*angles), qubits)
-    elif name in ("PauliRot", "MultiRZ"):
+    elif name in _ROTATIONS:
         word = operation.hyperparameters.get("pauli_word", "Z" * len(qubits))
         if set(word) != {"I"}:
             gate = gates.PauliEvolutionGate(Pauli(word[::-1]), time=angles[0] / 2)

@@ -55,7 +55,7 @@ class Exact(AbstractBackend):
             else:
                 angles = circuits.all_angles()
                 flat = simulator.values(angles.flatten(0, 1), objective.groups)
-                values = flat.reshape(*angles.shape[:2], -1)
+                values = flat.reshape(*angles.shape[:2], objective.num_observables)
         values = values.to("cpu", torch.float64) + objective.constants
         count = values.shape[0] * values.shape[1] * len(objective.groups)
         return Measured(

@@ -1,0 +1,1 @@
+"""The two parts of the study `gradient_scaling`, their figures and their sentences."""
