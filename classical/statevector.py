@@ -72,7 +72,7 @@ class Statevector:
         self.dtype = dtype
         self.device = _existing(torch.device(device))
         self.max_bytes = _free_bytes(self.device) // 4 if max_bytes is None else max_bytes
-        self._schedules: dict[tuple[int, int], Schedule] = {}
+        self._schedules: dict[tuple[Program, int], Schedule] = {}
         self._state_bytes = 2**program.num_qubits * dtype.itemsize
         # Fewer than four states (two, their successors) can run nothing.
         if 4 * self._state_bytes > self.max_bytes:
@@ -91,7 +91,7 @@ class Statevector:
         Memory: B states, twice; under autograd one state more for each block.
         """
         angles = angles.to(self.device)
-        schedule = self._schedule(self.program, states=1, batch=len(angles))
+        schedule = self.schedule(states=1)
         unitaries = block_matrices(schedule, angles, self.dtype).unitaries
         start = zero_state(len(angles), self.program.num_qubits, self.dtype, self.device)
         return run(schedule, unitaries, start)[:, 0]
@@ -116,7 +116,7 @@ class Statevector:
         """
         if torch.is_grad_enabled() and angles.requires_grad:
             return self._values(self.states(angles), groups)
-        piece = self._rows_at_once(states=1)
+        piece = self.rows_at_once(states=1)
         parts = [self._values(self.states(part), groups) for part in angles.split(piece)]
         return torch.cat(parts)
 
@@ -137,50 +137,64 @@ class Statevector:
         """
         angles = angles.to(self.device)
         num_rotations = self.program.num_rotations
-        at_once = self._rows_at_once(states=num_rotations + 1)
+        at_once = self.rows_at_once(states=num_rotations + 1)
         for first in range(0, len(angles), at_once):
             part = angles[first : first + at_once]
             rows = slice(first, first + len(part))
-            schedule = self._schedule(self.program, states=num_rotations + 1, batch=len(part))
+            schedule = self.schedule(states=num_rotations + 1)
             matrices = block_matrices(schedule, part, self.dtype, insertions=True)
-            limit = self._states_at_once(len(part))
             state = zero_state(len(part), self.program.num_qubits, self.dtype, self.device)
-            largest = max(_chunk_sizes(schedule, limit), default=1)
-            size = state.numel() * largest
+            chunks = self.chunks(schedule, len(part))
+            entering = [tuple(r for b in chunk for r in schedule.blocks[b].rotations) for chunk in chunks]
+            size = state.numel() * (1 + max(map(len, entering), default=0))
             buffers = (state.new_empty(size), state.new_empty(size))
-            start = 0
-            while start < len(schedule.blocks):
-                stop = _end_of_chunk(schedule, start, limit)
-                carried, following = self._carry(schedule, matrices, state, start, stop, buffers)
-                rotations = tuple(r for block in schedule.blocks[start:stop] for r in block.rotations)
+            for chunk, rotations in zip(chunks, entering, strict=True):
+                carried, state = self._carry(schedule, matrices, state, chunk, buffers)
                 if rotations:
                     yield TangentChunk(rows=rows, rotations=rotations, both=carried)
-                state, start = following, stop
+
+    def chunks(self, schedule: Schedule, rows: int) -> list[range]:
+        """Stretches of blocks whose tangents are carried together, for `rows` parameter rows.
+
+        As many as fit into memory and cache, but at least eight states where memory allows, and one block.
+        """
+        most = self.max_bytes // (4 * rows * self._state_bytes)
+        in_cache = _CACHE_BYTES // (rows * self._state_bytes)
+        limit = min(most, max(8, in_cache))
+        chunks: list[range] = []
+        size = 1
+        for b, block in enumerate(schedule.blocks):
+            size += len(block.rotations)
+            if not chunks or size > limit:
+                chunks.append(range(b, b + 1))
+                size = 1 + len(block.rotations)
+            else:
+                chunks[-1] = range(chunks[-1].start, b + 1)
+        return chunks
 
     def _carry(
         self,
         schedule: Schedule,
         matrices: BlockMatrices,
         state: Tensor,
-        start: int,
-        stop: int,
+        chunk: range,
         buffers: tuple[Tensor, Tensor],
     ) -> tuple[Tensor, Tensor]:
-        """Final [state, tangents of blocks start..stop], and the state as it stood at block `stop`."""
+        """Final [state, tangents of the chunk's blocks], and the state as it stood behind the chunk."""
         assert matrices.insertions is not None
         batch, _, total = state.shape
         here, there = buffers
         current = _room(here, batch, 1, total).copy_(state)
         following = state
-        for b in range(start, len(schedule.blocks)):
+        for b in range(chunk.start, len(schedule.blocks)):
             block = schedule.blocks[b]
-            if b == stop:
+            if b == chunk.stop:
                 following = current[:, :1].clone()
             rows = current.shape[1]
             if block.permutation is not None:
                 current = permute_axes(current, block.permutation, out=_room(there, batch, rows, total))
                 here, there = there, here
-            new = len(block.rotations) if b < stop else 0
+            new = len(block.rotations) if b in chunk else 0
             target = _room(there, batch, rows + new, total)
             apply_block(matrices.unitaries[:, b], current, out=target[:, :rows])
             if new:
@@ -202,13 +216,13 @@ class Statevector:
         row, whatever the depth. Source: Jones and Gacon 2020, arXiv:2009.02823, on fused blocks.
         """
         observables = groups[0].num_observables
-        piece = self._rows_at_once(states=observables + 1)
+        piece = self.rows_at_once(states=observables + 1)
         parts = [self._adjoint(part, groups) for part in angles.to(self.device).split(piece)]
         return torch.cat([value for value, _ in parts]), torch.cat([slope for _, slope in parts])
 
     def _adjoint(self, angles: Tensor, groups: Sequence[MeasurementGroup]) -> tuple[Tensor, Tensor]:
         observables = groups[0].num_observables
-        schedule = self._schedule(self.program, states=observables + 2, batch=len(angles))
+        schedule = self.schedule(states=observables + 2)
         dim = 2**schedule.width
         rest = 2**self.program.num_qubits // dim
         matrices = block_matrices(schedule, angles, self.dtype, insertions=True)
@@ -248,59 +262,40 @@ class Statevector:
 
     # --- how large the pieces are ---------------------------------------------------------------------
 
-    def _schedule(self, program: Program, *, states: int, batch: int) -> Schedule:
+    def schedule(self, *, states: int) -> Schedule:
         """The fused program; wide blocks where many amplitudes share a matrix, narrow ones elsewhere."""
-        amplitudes = states * 2**program.num_qubits
-        width = 4 if amplitudes >= 2**12 else 3 if amplitudes >= 2**8 else 2
-        key = (id(program), min(width, program.num_qubits))
+        amplitudes = states * 2**self.program.num_qubits
+        return self._fused(self.program, 4 if amplitudes >= 2**12 else 3 if amplitudes >= 2**8 else 2)
+
+    def schedule_of_fixed(self, program: Program) -> Schedule:
+        """A program without parameters, fused as widely as pays: its matrices are the same for all states."""
+        return self._fused(program, 4)
+
+    def _fused(self, program: Program, width: int) -> Schedule:
+        key = (program, min(width, program.num_qubits))
         if key not in self._schedules:
             self._schedules[key] = fuse(program, width)
         return self._schedules[key]
 
     def _fixed_unitaries(self, program: Program) -> tuple[Schedule, Tensor]:
-        schedule = self._schedule(program, states=2**12, batch=1)
+        schedule = self.schedule_of_fixed(program)
         none = torch.zeros(1, 0, dtype=torch.float64, device=self.device)
         return schedule, block_matrices(schedule, none, self.dtype).unitaries
 
     def pieces(self, circuits: int, rows: int) -> Iterator[tuple[slice, slice]]:
         """Cuts a table of `circuits` times `rows` states into rectangles that fit into memory and cache."""
-        at_once = self._rows_at_once(states=1)
+        at_once = self.rows_at_once(states=1)
         wide = max(1, min(rows, at_once))
         tall = max(1, at_once // wide)
         for i in range(0, circuits, tall):
             for j in range(0, rows, wide):
                 yield slice(i, min(i + tall, circuits)), slice(j, min(j + wide, rows))
 
-    def _rows_at_once(self, *, states: int) -> int:
+    def rows_at_once(self, *, states: int) -> int:
         """Parameter rows that are simulated together when each holds `states` states, twice."""
         most = max(1, self.max_bytes // (4 * states * self._state_bytes))
         in_cache = max(1, _CACHE_BYTES // (states * self._state_bytes))
         return min(most, in_cache)
-
-    def _states_at_once(self, rows: int) -> int:
-        """States of each of `rows` rows that one chunk of the tangent pass holds; at least two."""
-        most = self.max_bytes // (4 * rows * self._state_bytes)
-        in_cache = _CACHE_BYTES // (rows * self._state_bytes)
-        return max(2, min(most, max(8, in_cache)))
-
-
-def _end_of_chunk(schedule: Schedule, start: int, limit: int) -> int:
-    """First block after `start` whose tangents would make the chunk larger than `limit` states."""
-    size = 1
-    for b in range(start, len(schedule.blocks)):
-        size += len(schedule.blocks[b].rotations)
-        if size > limit and b > start:
-            return b
-    return len(schedule.blocks)
-
-
-def _chunk_sizes(schedule: Schedule, limit: int) -> Iterator[int]:
-    """States in each chunk of the tangent pass."""
-    start = 0
-    while start < len(schedule.blocks):
-        stop = _end_of_chunk(schedule, start, limit)
-        yield 1 + sum(len(block.rotations) for block in schedule.blocks[start:stop])
-        start = stop
 
 
 def _room(buffer: Tensor, batch: int, rows: int, total: int) -> Tensor:

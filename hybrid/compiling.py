@@ -17,7 +17,7 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import ControlFlowOp, ControlledGate, Gate, Measure, Parameter, ParameterExpression
 from qiskit.circuit import library as gates
 from qiskit.exceptions import QiskitError
-from qiskit.quantum_info import Clifford, Operator, SparsePauliOp
+from qiskit.quantum_info import Clifford, Operator, SparseObservable, SparsePauliOp
 
 from classical.program import Program, ProgramBuilder
 
@@ -167,7 +167,7 @@ def _add_evolution(
     weights, offset = _affine(operation.time, order, operation.name)
     operators = operation.operator if isinstance(operation.operator, list) else [operation.operator]
     try:
-        terms = SparsePauliOp.sum([SparsePauliOp(operator) for operator in operators])
+        terms = SparsePauliOp.sum([_pauli_sum(operator) for operator in operators])
     except QiskitError:
         raise CannotCompile(
             "A `PauliEvolutionGate` is compiled only from Pauli strings and their sums, but one here has an operator "
@@ -184,6 +184,12 @@ def _add_evolution(
             letters = "".join(letter for letter, _ in places)
             on = tuple(qubits[i] for _, i in places)
             _rotate(builder, letters, on, weights, offset, 2 * float(coefficient.real))
+
+
+def _pauli_sum(operator: Any) -> SparsePauliOp:
+    if isinstance(operator, SparseObservable):
+        return SparsePauliOp.from_sparse_observable(operator)
+    return SparsePauliOp(operator)
 
 
 def _affine(angle: Any, order: Mapping[Parameter, int], gate: str) -> tuple[dict[int, float], float]:

@@ -20,6 +20,8 @@ from studies.circuits import HAMILTONIANS, hardware_efficient
 from studies.engine import Task
 
 PART = "gradient alone"
+# What a task belongs to: every size at one budget, or every budget at one size.
+SIZES, BUDGETS = "size", "budget"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,23 +73,32 @@ def specs(grid: Grid) -> Iterator[dict[str, Any]]:
                     for method in METHODS:
                         for replicate in range(grid.replicates):
                             shots = grid.total_shots if METHODS[method].has_shots else None
-                            yield _spec(entangler, hamiltonian, qubits, layers, method, shots, replicate)
+                            yield _spec(
+                                SIZES, entangler, hamiltonian, qubits, layers, method, shots, replicate
+                            )
     for shots in grid.sweep_shots:
         for method in METHODS:
             if METHODS[method].has_shots:
                 for replicate in range(grid.sweep_replicates):
-                    # Replicates beyond the others' give every budget its own draws.
                     yield _spec(
-                        grid.entanglers[0], grid.hamiltonians[-1], grid.sweep_qubits, grid.sweep_layers,
-                        method, shots, 1000 + replicate,
+                        BUDGETS, grid.entanglers[0], grid.hamiltonians[-1], grid.sweep_qubits,
+                        grid.sweep_layers, method, shots, replicate,
                     )  # fmt: skip
 
 
 def _spec(
-    entangler: str, hamiltonian: str, qubits: int, layers: int, method: str, shots: int | None, replicate: int
+    varied: str,
+    entangler: str,
+    hamiltonian: str,
+    qubits: int,
+    layers: int,
+    method: str,
+    shots: int | None,
+    replicate: int,
 ) -> dict[str, Any]:
     return {
         "part": PART,
+        "varied": varied,
         "entangler": entangler,
         "hamiltonian": hamiltonian,
         "qubits": qubits,

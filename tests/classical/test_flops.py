@@ -1,0 +1,44 @@
+"""The formulas count what torch's counter counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from classical.flops import adjoint_flops, tangent_flops, value_flops
+from classical.meter import Meter
+from classical.statevector import Statevector
+from hybrid import Objective
+from studies.circuits import HAMILTONIANS, hardware_efficient
+
+SIZES = [(1, 1, "cx chain"), (3, 1, "cz ring"), (5, 3, "cx chain"), (9, 4, "cz ring"), (11, 6, "cz ring")]
+
+
+def counted(work: Callable[[], object]) -> float | None:
+    work()  # schedules and tables are made once, and are not in the formula
+    with Meter(flops=True) as meter:
+        work()
+    return meter.cost.flops
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize(("qubits", "layers", "entangler"), SIZES)
+def test_formulas_equal_the_counter(qubits: int, layers: int, entangler: str, rows: int) -> None:
+    objective = Objective(
+        hardware_efficient(qubits, layers, entangler), HAMILTONIANS["transverse Ising"](qubits)
+    )
+    simulator = Statevector(objective.program)
+    angles = torch.linspace(0, 3, rows * objective.program.num_rotations, dtype=torch.float64).reshape(
+        rows, -1
+    )
+
+    def tangents() -> None:
+        for _ in simulator.tangent_chunks(angles):
+            pass
+
+    groups = objective.groups
+    assert counted(lambda: simulator.values(angles, groups)) == value_flops(simulator, groups, rows)
+    assert counted(lambda: simulator.adjoint(angles, groups)) == adjoint_flops(simulator, groups, rows)
+    assert counted(tangents) == tangent_flops(simulator, (), rows)
