@@ -1,0 +1,8 @@
+"""The studies of this project."""
+
+from __future__ import annotations
+
+STUDIES: dict[str, str] = {
+    "gradient_scaling": "studies.gradient_scaling",
+}
+"""The module of each study, by name. A module is imported when its study is asked for, not before."""
