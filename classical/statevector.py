@@ -242,7 +242,7 @@ class Statevector:
                 overlaps = torch.matmul(before, images.conj())  # (B, observables, d before, d after)
                 inserted = matrices.insertions[:, b, : len(block.rotations)]
                 slope = torch.einsum("bkay,bmya->bmk", inserted, overlaps).imag
-                slopes[:, :, list(block.rotations)] = slope
+                slopes[:, :, list(block.rotations)] = slope.to(slopes)
             both = permute_axes(both, inverse(block.permutation))
         return values, slopes
 

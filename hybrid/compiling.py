@@ -132,9 +132,11 @@ def _add_other(
     parameters = getattr(operation, "params", ())
     free = any(isinstance(p, ParameterExpression) and p.parameters for p in parameters)
     small = len(qubits) <= _WIDEST_MATRIX
+    matrix = None
     if isinstance(operation, Gate) and small and not free and not _parameters_inside(operation):
+        matrix = _matrix(operation)
+    if matrix is not None:
         # qiskit's first qubit is the least significant bit of a matrix, ours the most significant.
-        matrix = torch.from_numpy(np.array(Operator(operation).data))
         builder.unitary(matrix, tuple(reversed(qubits)))
         return
     inside = operation.to_circuit() if isinstance(operation, Clifford) else _definition(operation)
@@ -144,6 +146,13 @@ def _add_other(
             "such: write it with gates that have a matrix, or with Pauli rotations."
         )
     _add_circuit(builder, inside, qubits, order)
+
+
+def _matrix(operation: Gate) -> torch.Tensor | None:
+    try:
+        return torch.from_numpy(np.array(Operator(operation).data))
+    except QiskitError:
+        return None
 
 
 def _definition(operation: Any) -> QuantumCircuit | None:

@@ -64,6 +64,9 @@ class QuantumLayer(nn.Module):
         strangers = [parameter.name for parameter in inputs if parameter not in places]
         if strangers:
             raise ValueError(f"Argument `inputs` must hold parameters of the circuit, but holds {strangers}.")
+        if len(set(inputs)) < len(self.inputs):
+            names = [parameter.name for parameter in inputs]
+            raise ValueError(f"Argument `inputs` must hold each parameter once, but holds {names}.")
         if total_shots is not None and value_shots is None:
             price = self.estimator.price(objective, total_shots=total_shots)
             self.value_shots = total_shots * len(objective.groups) // price.circuits
@@ -87,6 +90,8 @@ class QuantumLayer(nn.Module):
                 f"Argument `inputs` must have shape (..., {len(self._input_index)}), but has shape "
                 f"{tuple(inputs.shape)}."
             )
+        if not inputs.is_floating_point():
+            raise TypeError(f"Argument `inputs` must be of a floating-point type, but is of {inputs.dtype}.")
         theta = self.theta(inputs.reshape(math.prod(inputs.shape[:-1]), inputs.shape[-1]))
         values = (
             self._simulated(theta) if isinstance(self.estimator, Backprop) else _Measured.apply(theta, self)
@@ -117,7 +122,7 @@ class QuantumLayer(nn.Module):
         """Values (B, M) from the backend, charged."""
         value = self.objective.value(theta, backend=self.backend, total_shots=self.value_shots, rng=self._rng)
         self._cost += value.cost
-        return value.values.reshape(len(theta), -1)
+        return value.values.reshape(len(theta), self.objective.num_observables)
 
     def measured_slopes(self, theta: Tensor) -> Tensor:
         """Derivatives (B, M, P) from the estimator, charged."""
@@ -125,7 +130,8 @@ class QuantumLayer(nn.Module):
             self.objective, theta, backend=self.backend, total_shots=self.total_shots, rng=self._rng
         )
         self._cost += gradient.cost
-        return gradient.values.reshape(len(theta), self.objective.num_observables, -1)
+        shape = (len(theta), self.objective.num_observables, self.objective.num_params)
+        return gradient.values.reshape(shape)
 
 
 class _Measured(torch.autograd.Function):

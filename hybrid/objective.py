@@ -61,6 +61,8 @@ class Objective:
         self.circuit = circuit
         self.is_scalar = isinstance(observable, (SparsePauliOp, Pauli))
         listed = [observable] if isinstance(observable, (SparsePauliOp, Pauli)) else list(observable)
+        if not listed:
+            raise ValueError("Argument `observable` must be at least one observable, but is an empty list.")
         self.observables = tuple(_checked(item, circuit.num_qubits) for item in listed)
         self.parameters = tuple(circuit.parameters if parameters is None else parameters)
         if len(set(self.parameters)) < len(self.parameters):

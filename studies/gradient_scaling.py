@@ -27,7 +27,7 @@ class Params:
 QUICK = Params(
     grid=Grid(
         qubits=(2, 4, 6, 8, 10),
-        layers=(2, 4, 8),
+        layers=(2, 4, 8, 16),
         total_shots=20_000,
         sweep_qubits=6,
         sweep_layers=4,
@@ -35,7 +35,7 @@ QUICK = Params(
         sweep_replicates=12,
         replicates=3,
     ),
-    training=Training(pretrain_steps=100, steps=100, batch=32, shots_per_circuit=20, replicates=3),
+    training=Training(pretrain_steps=100, steps=100, batch=32, shots_per_circuit=20, replicates=5),
 )
 FULL = Params(
     grid=Grid(

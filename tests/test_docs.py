@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -19,14 +21,15 @@ def test_the_pages_have_code_to_run() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_code_on_the_page_prints_what_stands_below_it(page: Path) -> None:
-    names: dict[str, object] = {"__name__": "page"}
+def test_code_on_the_page_prints_what_stands_below_it(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("page")
+    monkeypatch.setitem(sys.modules, "page", module)
     printed: str | None = None
     for language, text in _BLOCK.findall(page.read_text(encoding="utf-8")):
         if language == "python":
             output = io.StringIO()
             with contextlib.redirect_stdout(output):
-                exec(compile(text, str(page.name), "exec"), names)
+                exec(compile(text, page.name, "exec"), vars(module))
             printed = output.getvalue()
         elif language == "text" and printed is not None:
             assert text.split() == printed.split(), f"{page.name} says\n{text}but the code prints\n{printed}"

@@ -54,7 +54,9 @@ def sample_moments(
 
     The covariance is the unbiased sample covariance over the shots, divided by their number.
     """
-    probabilities = probabilities.to("cpu", torch.float64).clamp_min(0)
+    # Rounding makes zeros of some and dust of other chunkings, which the multinomial's draws would show.
+    dust = torch.finfo(probabilities.dtype).eps
+    probabilities = torch.where(probabilities < dust, 0.0, probabilities).to("cpu", torch.float64)
     eigenvalues = eigenvalues.to("cpu")
     outcomes = probabilities.shape[-1]
     if shots > _SHOTS_PER_OUTCOME * outcomes:

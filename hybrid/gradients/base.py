@@ -171,10 +171,7 @@ class AbstractSimulatorEstimator(AbstractGradientEstimator):
                 f"The estimator {self.name} differentiates a simulation and needs the backend Exact, but was given "
                 f"{type(backend).__name__}: ParameterShift gives the same gradient from measurements."
             )
-        if total_shots is not None:
-            raise ValueError(
-                f"Argument `total_shots` has no meaning for {self.name}, which is exact: leave it out."
-            )
+        self._refuse_shots(total_shots)
         rows, batch = gradient_rows(objective, theta)
         slopes = self.jacobian(backend.simulator(objective), objective, rows)
         values = objective.shaped(slopes.to("cpu", torch.float64), batch)
@@ -182,7 +179,14 @@ class AbstractSimulatorEstimator(AbstractGradientEstimator):
         return Gradient(values=values, std_errors=torch.zeros_like(values), cost=cost, plan=None)
 
     def price(self, objective: Objective, *, rows: int = 1, total_shots: int | None = None) -> Cost:
+        self._refuse_shots(total_shots)
         return Cost(circuits=rows, sources={"circuits": "computed"})
+
+    def _refuse_shots(self, total_shots: int | None) -> None:
+        if total_shots is not None:
+            raise ValueError(
+                f"Argument `total_shots` has no meaning for {self.name}, which is exact: leave it out."
+            )
 
 
 def gradient_rows(objective: Objective, theta: Theta) -> tuple[Tensor, tuple[int, ...]]:

@@ -24,7 +24,7 @@ _BLACK, _ORANGE, _SKY, _GREEN, _YELLOW, _BLUE, _RED, _PURPLE = (
     "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
 )  # fmt: skip
 
-ESTIMATOR_STYLES: dict[str, dict[str, str]] = {
+ESTIMATOR_STYLES: dict[str, dict[str, Any]] = {
     "parameter-shift": {"color": _BLUE, "marker": "o"},
     "parameter-shift (shots)": {"color": _SKY, "marker": "s"},
     "SPSA": {"color": _RED, "marker": "^"},
@@ -113,7 +113,7 @@ def canvas(width: float = 6.4, height: float = 4.0, columns: int = 1) -> tuple[C
         return figure, list(figure.subplots(1, columns, squeeze=False)[0])
 
 
-def estimator_style(name: str, names: Iterable[str] = ()) -> dict[str, str]:
+def estimator_style(name: str, names: Iterable[str] = ()) -> dict[str, Any]:
     """Colour and marker of an estimator; one without a fixed style gets it by its place among `names`."""
     if name in ESTIMATOR_STYLES:
         return ESTIMATOR_STYLES[name]

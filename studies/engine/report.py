@@ -28,13 +28,12 @@ class Findings:
     """What the rows of a preset say: all that the terminal and the page show."""
 
     frame: pd.DataFrame
-    table: pd.DataFrame
     tables: Mapping[str, pd.DataFrame]
-    """Further tables by title."""
+    """By title."""
     answer: list[str]
     figures: list[figures.Figure]
     troubles: list[str]
-    """Why the table, the answer or the figures could not be made: too few rows, most often."""
+    """Why the tables, the answer or the figures could not be made: too few rows, most often."""
 
 
 def findings(study: Study, tasks: Sequence[Task], found: Scan) -> Findings:
@@ -43,11 +42,11 @@ def findings(study: Study, tasks: Sequence[Task], found: Scan) -> Findings:
     rows = [good[task.id] for task in tasks if task.id in good]
     data = frame(rows)
     troubles: list[str] = []
-    made: dict[str, Any] = {"table": pd.DataFrame(), "tables": {}, "answer": [], "figures": []}
-    makers = {"table": study.table, "tables": study.tables, "answer": study.answer, "figures": study.figures}
+    made: dict[str, Any] = {"tables": {}, "answer": [], "figures": []}
+    makers = {"tables": study.tables, "answer": study.answer, "figures": study.figures}
     for name, make in makers.items():
-        if not rows or make is None:
-            continue
+        if not rows:
+            break
         try:
             with figures.look():
                 made[name] = make(data)
@@ -90,7 +89,6 @@ def _page(study: Study, preset: str, tasks: Sequence[Task], found: Scan, result:
         done=len(result.frame),
         answer=result.answer,
         troubles=result.troubles,
-        table=grid_of_frame(result.table),
         tables={title: grid_of_frame(table) for title, table in result.tables.items()},
         figures=drawn,
         params=grid_of(

@@ -39,10 +39,8 @@ class Study:
     figures: Callable[[pd.DataFrame], list[Figure]]
     answer: Callable[[pd.DataFrame], list[str]]
     """Sentences that answer the question, with intervals and conditions."""
-    table: Callable[[pd.DataFrame], pd.DataFrame]
-    """A small summary for the terminal and the report."""
-    tables: Callable[[pd.DataFrame], Mapping[str, pd.DataFrame]] | None = None
-    """Further tables of the report, by title."""
+    tables: Callable[[pd.DataFrame], Mapping[str, pd.DataFrame]]
+    """Small summaries by title, for the terminal and the report."""
     price: Callable[[Task], Cost] | None = None
     """What a task would cost, for the verb `plan`."""
     duration: Callable[[Task], float] | None = None

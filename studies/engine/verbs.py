@@ -170,8 +170,10 @@ def _report(folder: Folder, study: Study, preset: str, tasks: list[Task], found:
 
     result = findings(study, tasks, found)
     path = write_report(folder, study, preset, tasks, found, result)
-    if len(result.table):
-        print_grid(grid_of_frame(result.table))
+    for title, table in result.tables.items():
+        print(f"\n{title}")
+        print_grid(grid_of_frame(table))
+    print()
     for sentence in (*result.answer, *result.troubles):
         print(sentence)
     _tell_problems(found)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
-from studies.engine.statistics import Estimate, bootstrap, geometric_mean, mean
+from studies.engine.statistics import Estimate, geometric_mean, mean, ratio
 from studies.scaling.drawings import (
     SAMPLED,
     alone,
     hybrid_steps,
     in_order,
     largest_qubits,
+    mean_accuracy,
     power,
     slope_text,
     sweep,
@@ -64,8 +64,8 @@ def hybrid_table(rows: pd.DataFrame) -> pd.DataFrame:
                     "parameters": int(of_method["encoder_params"].iloc[0]),
                     "method": method,
                     "step ms": _number(mean(step).value * 1e3),
-                    "accuracy, equal steps": str(mean(of_method["accuracy_equal_steps"])),
-                    "accuracy, end": str(mean(of_method["accuracy_end"])),
+                    "accuracy, equal steps": str(mean_accuracy(of_method["accuracy_equal_steps"])),
+                    "accuracy, end": str(mean_accuracy(of_method["accuracy_end"])),
                     "steps": int(of_method["steps"].iloc[0]),
                     "circuits": f"{int(of_method['cost_circuits'].iloc[0]):,}",
                     "shots": f"{int(of_method['cost_shots'].iloc[0]):,}",
@@ -95,6 +95,7 @@ def answer(rows: pd.DataFrame) -> list[str]:
 
 def _cost_sentences(rows: pd.DataFrame) -> list[str]:
     part = alone(rows)
+    part["circuits_a_basis"] = part["cost_circuits"] / part["bases"]
     deep = largest_qubits(part)
     qubits = int(deep["qubits"].iloc[0])
     exponents = [
@@ -103,7 +104,7 @@ def _cost_sentences(rows: pd.DataFrame) -> list[str]:
     ]
     ratios = _paired_ratio(deep, "parameter-shift", "adjoint", "cost_wall_seconds")
     circuits = ", ".join(
-        f"{method} {slope_text(power(part[part['method'] == method], 'num_params', 'cost_circuits'))}"
+        f"{method} {slope_text(power(part[part['method'] == method], 'num_params', 'circuits_a_basis'))}"
         for method in ("parameter-shift (shots)", "finite differences", "SPSA")
     )
     return [
@@ -123,7 +124,7 @@ def _error_sentences(rows: pd.DataFrame) -> list[str]:
     )
     growth = slope_text(power(by_params[by_params["method"] == SAMPLED[0]], "num_params", "relative_error"))
     quality = "; ".join(
-        f"{method} {_ratio_of_sums(pd.concat([by_params, by_shots]), method)}" for method in SAMPLED
+        f"{method} {_observed_over_predicted(pd.concat([by_params, by_shots]), method)}" for method in SAMPLED
     )
     size = by_shots.iloc[0]
     budget = int(by_params["total_shots"].max())
@@ -133,7 +134,7 @@ def _error_sentences(rows: pd.DataFrame) -> list[str]:
         f"At {budget:,} shots a gradient the relative error of sampled parameter-shift grows with P with the "
         f"exponent {growth} over all sizes.",
         f"Observed squared error over the error that the estimator predicts from its own shots: {quality}. One is "
-        "right; the brackets are 95 percent bootstrap intervals over gradients.",
+        "right; the brackets are 95 percent intervals over gradients.",
     ]
 
 
@@ -143,15 +144,15 @@ def _hybrid_sentences(rows: pd.DataFrame) -> list[str]:
     for encoder in part["encoder"].unique():
         data = part[part["encoder"] == encoder]
         at_steps = ", ".join(
-            f"{method} {_percent(mean(data[data['method'] == method]['accuracy_equal_steps']))}"
+            f"{method} {_percent(mean_accuracy(data[data['method'] == method]['accuracy_equal_steps']))}"
             for method in in_order(data["method"].unique().tolist())
         )
-        spsa = _percent(mean(data[data["method"] == "SPSA"]["accuracy_end"]))
+        spsa = _percent(mean_accuracy(data[data["method"] == "SPSA"]["accuracy_end"]))
         shift = data[data["method"] == SAMPLED[0]]
         sentences.append(
             f"{encoder} encoder, {int(data['encoder_params'].iloc[0]):,} parameters, after "
-            f"{int(data['compare_at'].iloc[0])} steps: {at_steps}. After the shots of that sampled parameter-shift run "
-            f"for gradients ({_percent(mean(shift['accuracy_end']))}), spent on ten times as many steps, SPSA reaches "
+            f"{int(data['compare_at'].iloc[0])} steps: {at_steps}. With all shots of that sampled parameter-shift run "
+            f"({_percent(mean_accuracy(shift['accuracy_end']))}), spent on ten times as many steps, SPSA reaches "
             f"{spsa}."
         )
     both = part.pivot_table(index=["encoder", "replicate"], columns="method", values="accuracy_equal_steps")
@@ -174,11 +175,11 @@ def _paired_ratio(part: pd.DataFrame, above: str, below: str, column: str) -> Es
     return geometric_mean(wide[above] / wide[below])
 
 
-def _ratio_of_sums(part: pd.DataFrame, method: str) -> Estimate:
-    """Mean of squared error over predicted squared error, gradient by gradient."""
+def _observed_over_predicted(part: pd.DataFrame, method: str) -> Estimate:
+    """Squared error over predicted squared error, each in units of the gradient's own square."""
     data = part[(part["method"] == method) & (part["predicted_squared_error"] > 0)]
-    ratios = data["squared_error"] / data["predicted_squared_error"]
-    return bootstrap(ratios, "mean", np.random.default_rng(0))
+    unit = data["squared_norm"]
+    return ratio(data["squared_error"] / unit, data["predicted_squared_error"] / unit)
 
 
 def _percent(estimate: Estimate) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, ScalarFormatter
 
 from hybrid.pipeline import PHASES
 from studies.engine.figures import ESTIMATOR_STYLES, Figure, band, canvas, estimator_style, reference_slope
-from studies.engine.statistics import LineFit, fit_power, geometric_mean, mean
+from studies.engine.statistics import Estimate, LineFit, fit_power, geometric_mean, mean
 from studies.scaling.gradient_alone import BUDGETS, SIZES
 from studies.scaling.gradient_alone import PART as ALONE
 from studies.scaling.hybrid_step import CONTROL, ENCODERS
@@ -52,10 +55,10 @@ def largest_qubits(part: pd.DataFrame) -> pd.DataFrame:
 
 
 def power(part: pd.DataFrame, x: str, y: str) -> LineFit | None:
-    """Exponent of y against x over the rows; None with fewer than three places or a value of zero."""
+    """Exponent of y against x, with a factor for each circuit and Hamiltonian; None when there is no fit."""
     if part[x].nunique() < 3 or (part[y] <= 0).any() or part[y].isna().any():
         return None
-    return fit_power(part[x], part[y])
+    return fit_power(part[x], part[y], groups=(part["entangler"] + part["hamiltonian"]).tolist())
 
 
 def slope_text(fit: LineFit | None) -> str:
@@ -88,9 +91,18 @@ def cost_figure(rows: pd.DataFrame) -> Figure:
         ax.set_xlabel("parameters P")
         ax.set_ylabel(label)
     _theory_of_circuits(axes[0], part)
-    for ax, column in ((axes[1], "cost_wall_seconds"), (axes[2], "cost_flops")):
-        _theory_of_work(ax, deep, column)
+    _theory_of_work(axes[1], deep, "cost_wall_seconds")
+    separate = deep[deep["method"] == "parameter-shift"].groupby("num_params")["separate_flops"].mean()
+    axes[2].plot(
+        separate.index,
+        separate,
+        linestyle="--",
+        color="#777777",
+        linewidth=1.0,
+        label="theory: 2P simulations",
+    )
     for ax in axes:
+        ax.xaxis.set_major_formatter(ScalarFormatter())
         ax.legend(
             fontsize=7.5, loc="upper left", bbox_to_anchor=(0.0, -0.16), title="exponent in P, 95 % interval"
         )
@@ -102,9 +114,10 @@ def cost_figure(rows: pd.DataFrame) -> Figure:
         caption=(
             f"Cost of one gradient of the {part['hamiltonian'].iloc[0]} energy (two measurement bases), both "
             "entanglers. Left: all sizes; dashed lines are 2P circuits times bases, and constants. Middle and right: "
-            f"{qubits} qubits, P grows with depth; dashed lines are P^2 for 2P circuits of depth P, and P for one "
-            "pass. Bars and brackets: 95 percent intervals over replicates and entanglers. Times are of warm "
-            "runs on one thread; parameter-shift is simulated in one tangent pass, so its time is not that of 2P runs."
+            f"{qubits} qubits, P grows with depth; dashed lines in the middle are P^2, for 2P circuits of depth P, and "
+            "P, for one pass; on the right the operations of 2P simulations one by one, by formula. Bars and brackets: "
+            "95 percent intervals over replicates and entanglers. Times are of warm runs on one thread; all circuits "
+            "of a parameter-shift gradient are simulated in one tangent pass."
         ),
     )
 
@@ -266,7 +279,9 @@ def phases_figure(rows: pd.DataFrame) -> Figure:
         ax.set_ylabel("wall time of one step (ms)")
     for ax in axes:
         ax.set_ylim(0, top * 1.08)
-    axes[0].legend(fontsize=8, loc="upper left")
+    figure.legend(
+        *axes[0].get_legend_handles_labels(), fontsize=9, loc="outside upper center", ncols=len(PHASES)
+    )
     return Figure(
         name="phases",
         figure=figure,
@@ -296,7 +311,7 @@ def accuracy_figure(rows: pd.DataFrame) -> Figure:
         for method in ("backprop", CONTROL):
             of_method = data[data["method"] == method]
             if len(of_method):
-                end = mean(of_method["accuracy_equal_steps"])
+                end = mean_accuracy(of_method["accuracy_equal_steps"])
                 points.append(
                     pd.DataFrame(
                         {"accuracy": [end.value], "low": [end.low], "high": [end.high], "encoder": [encoder],
@@ -305,9 +320,10 @@ def accuracy_figure(rows: pd.DataFrame) -> Figure:
                 )  # fmt: skip
                 label = f"{method}, no shots" if method == CONTROL else "exact gradient, no shots"
                 ax.axhline(end.value, color=estimator_style(method)["color"], linestyle="--", label=label)
-        ax.set_xscale("log")
+        ax.set_xlim(left=0)
         ax.set_ylim(0, 1)
-        ax.set_xlabel(f"shots so far, forward and backward ({encoder} encoder)")
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda shots, _: f"{shots / 1e6:g}"))
+        ax.set_xlabel(f"million shots so far, {encoder} encoder")
         ax.set_ylabel("accuracy on held-out digits")
     axes[0].legend(fontsize=8, loc="lower right")
     return Figure(
@@ -315,11 +331,23 @@ def accuracy_figure(rows: pd.DataFrame) -> Figure:
         figure=figure,
         points=pd.concat(points),
         caption=(
-            "Held-out accuracy, judged with exact circuit values, against all shots spent. Dashed: after the same number "
-            "of steps as sampled parameter-shift, with exact gradients, and with the classical layer of as many weights "
-            "in the circuit's place. Bands: 95 percent intervals over replicates."
+            "Held-out accuracy, judged with exact circuit values, against all shots spent, forward and backward. "
+            "Dashed: after the same number of steps as sampled parameter-shift, with exact gradients, and with the "
+            "classical layer of as many weights in the circuit's place. Averages are taken on the log-odds scale; "
+            "bands are 95 percent intervals over replicates."
         ),
     )
+
+
+def mean_accuracy(accuracies: pd.Series) -> Estimate:
+    """Mean and interval of accuracies on the log-odds scale, where intervals stay between zero and one."""
+    inside = accuracies.clip(1e-3, 1 - 1e-3)
+    odds = mean(np.log(inside / (1 - inside)))
+
+    def back(value: float | None) -> float | None:
+        return None if value is None else 1 / (1 + math.exp(-value))
+
+    return replace(odds, value=1 / (1 + math.exp(-odds.value)), low=back(odds.low), high=back(odds.high))
 
 
 def _curve(of_method: pd.DataFrame) -> pd.DataFrame:
@@ -329,7 +357,7 @@ def _curve(of_method: pd.DataFrame) -> pd.DataFrame:
     ]
     rows = []
     for (step, shots), group in pd.concat(curves).groupby(["step", "shots"]):  # pyright: ignore
-        estimate = mean(group["accuracy"])
+        estimate = mean_accuracy(group["accuracy"])
         rows.append((step, shots, estimate.value, estimate.low, estimate.high))
     table = pd.DataFrame(rows, columns=pd.Index(["step", "shots", "accuracy", "low", "high"]))
     return table[table["shots"] > 0]

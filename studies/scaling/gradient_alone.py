@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from classical.cost import Cost
+from classical.flops import value_flops
 from classical.meter import Meter
 from hybrid import SPSA, Adjoint, Backprop, FiniteDifference, Gradient, Objective, ParameterShift
 from hybrid.backends import AbstractBackend, Exact, Sampled
@@ -155,9 +156,16 @@ def run(task: Task) -> dict[str, Any]:
         "predicted_squared_error": float((gradient.std_errors**2).sum()),
         "squared_norm": float(exact @ exact),
         "cosine": float(gradient.values @ exact) / norms if norms > 0 else None,
+        "separate_flops": _separate_flops(objective) if method.backend == Exact() else None,
         "cost": gradient.cost + cost + replace(device, circuits=0, shots=0, sources=_without_counts(device)),
         "timing": {"repeats_wall_seconds": wall},
     }
+
+
+def _separate_flops(objective: Objective) -> int:
+    """Operations of the shifted circuits when each is simulated on its own, by formula."""
+    simulator = Exact().simulator(objective)
+    return 2 * objective.program.num_rotations * value_flops(simulator, objective.groups)
 
 
 def _without_counts(cost: Cost) -> dict[str, Any]:

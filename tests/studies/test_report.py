@@ -67,8 +67,7 @@ def hostile_study(text: str) -> Study:
         question=text,
         presets={"quick": Hostile(text)},
         tasks=lambda params: [{"text": text, "n": n} for n in range(3)],
-        table=lambda rows: pd.DataFrame({text: [text, text]}),
-        tables=lambda rows: {text: pd.DataFrame({"a": [text]})},
+        tables=lambda rows: {text: pd.DataFrame({text: [text, text]})},
         answer=lambda rows: [text],
         figures=figures,
     )
@@ -148,7 +147,7 @@ def test_figures_that_cannot_be_made_do_not_hide_the_rest(tmp_path: Path) -> Non
 
     page = write(tmp_path, replace(hostile_study("x"), figures=figures), some_outcomes("x"), {})
     assert "The figures could not be made from 1 of 3 tasks: ValueError: needs 3 points" in page
-    assert "<h2>Table</h2>" in page
+    assert "<h2>x</h2>" in page
 
 
 def test_study_without_rows_has_a_page_too(tmp_path: Path) -> None:

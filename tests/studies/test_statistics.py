@@ -8,12 +8,12 @@ import pytest
 
 from studies.engine.statistics import (
     Estimate,
-    bootstrap,
     fit_line,
     fit_power,
     geometric_mean,
     mean,
     median,
+    ratio,
 )
 
 REPEATS = 2000
@@ -64,14 +64,23 @@ def test_interval_of_the_slope_holds_as_often_as_it_says() -> None:
     assert abs(z_score(coverage(fit, -0.5), 0.95)) < 4.5
 
 
-def test_bootstrap_interval_is_near_its_level_for_thirty_samples() -> None:
-    rng = np.random.default_rng(1)
-    hits = 0
-    for _ in range(300):
-        found = bootstrap(rng.normal(size=30), "mean", rng, level=0.9, resamples=400)
-        assert found.low is not None and found.high is not None
-        hits += found.low <= 0 <= found.high
-    assert 0.82 < hits / 300 < 0.95
+def test_interval_of_a_shared_slope_holds_as_often_as_it_says() -> None:
+    x = np.tile(np.arange(4.0), 3)
+    groups = np.repeat(["a", "b", "c"], 4).tolist()
+    offsets = np.repeat([0.0, 10.0, -3.0], 4)
+
+    def fit(rng: np.random.Generator) -> Estimate:
+        return fit_line(x, offsets + 0.7 * x + rng.normal(size=12), groups=groups).slope
+
+    assert abs(z_score(coverage(fit, 0.7), 0.95)) < 4.5
+
+
+def test_interval_of_a_ratio_of_means_is_near_its_level() -> None:
+    def estimate(rng: np.random.Generator) -> Estimate:
+        below = rng.uniform(1, 3, 100)
+        return ratio(1.5 * below * rng.chisquare(4, 100) / 4, below)
+
+    assert 0.93 < coverage(estimate, 1.5) < 0.96
 
 
 def test_mean_is_the_textbook_one() -> None:
@@ -108,7 +117,7 @@ def test_slope_does_not_depend_on_the_scale_of_the_weights() -> None:
         (geometric_mean([2.0]), 2),
         (median([1.0, 2.0, 3.0, 4.0, 5.0]), 6),
         (fit_line([1.0, 2.0], [1.0, 3.0]).slope, 3),
-        (bootstrap([1.0] * 9, "median", np.random.default_rng(0)), 10),
+        (ratio([1.0] * 9, [2.0] * 9), 10),
     ],
 )
 def test_too_few_samples_have_no_interval_and_say_so(found: Estimate, needs: int) -> None:

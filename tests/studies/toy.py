@@ -63,8 +63,9 @@ def do_deed(deed: str, flag: str) -> None:
         time.sleep(3600)
 
 
-def table(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.groupby("size", as_index=False).agg(tasks=("average", "size"), average=("average", "mean"))
+def tables(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    summary = rows.groupby("size", as_index=False).agg(tasks=("average", "size"), average=("average", "mean"))
+    return {"Averages by size": summary}
 
 
 def answer(rows: pd.DataFrame) -> list[str]:
@@ -111,7 +112,7 @@ STUDY = Study(
     duration=duration,
     figures=figures,
     answer=answer,
-    table=table,
+    tables=tables,
     time_limit_seconds=30.0,
 )
 
