@@ -15,7 +15,7 @@ from classical.cost import Cost
 from hybrid.backends.base import AbstractBackend
 from hybrid.backends.exact import Exact
 from hybrid.gradients.backprop import Backprop
-from hybrid.gradients.base import AbstractGradientEstimator
+from hybrid.gradients.base import AbstractGradientEstimator, AbstractSimulatorEstimator
 from hybrid.gradients.parameter_shift import ParameterShift
 from hybrid.objective import Objective
 
@@ -39,6 +39,7 @@ class QuantumLayer(nn.Module):
 
     Raises:
         ValueError: for unknown inputs, shots on an exact backend or none on a sampling one.
+        NeedsSimulator: for an estimator that differentiates a simulation, on a backend that only measures.
     """
 
     def __init__(
@@ -67,6 +68,8 @@ class QuantumLayer(nn.Module):
         if len(set(inputs)) < len(self.inputs):
             names = [parameter.name for parameter in inputs]
             raise ValueError(f"Argument `inputs` must hold each parameter once, but holds {names}.")
+        if isinstance(self.estimator, AbstractSimulatorEstimator):
+            self.estimator.require_simulator(self.backend)
         if total_shots is not None and value_shots is None:
             price = self.estimator.price(objective, total_shots=total_shots)
             self.value_shots = total_shots * len(objective.groups) // price.circuits
@@ -94,7 +97,9 @@ class QuantumLayer(nn.Module):
             raise TypeError(f"Argument `inputs` must be of a floating-point type, but is of {inputs.dtype}.")
         theta = self.theta(inputs.reshape(math.prod(inputs.shape[:-1]), inputs.shape[-1]))
         values = (
-            self._simulated(theta) if isinstance(self.estimator, Backprop) else _Measured.apply(theta, self)
+            self._simulated(theta, self.estimator)
+            if isinstance(self.estimator, Backprop)
+            else _Measured.apply(theta, self)
         )
         return values.to(inputs.dtype).reshape(*inputs.shape[:-1], self.objective.num_observables)  # pyright: ignore
 
@@ -109,12 +114,10 @@ class QuantumLayer(nn.Module):
             f"weights={len(self._weight_index)}, estimator={self.estimator.name}"
         )
 
-    def _simulated(self, theta: Tensor) -> Tensor:
+    def _simulated(self, theta: Tensor, estimator: Backprop) -> Tensor:
         rows, _ = self.objective.rows(theta)
-        if not isinstance(self.backend, Exact):
-            self.estimator.gradient(self.objective, rows, backend=self.backend)  # says why not
         self._cost += Cost(circuits=len(rows) * len(self.objective.groups), sources={"circuits": "measured"})
-        simulator = self.backend.simulator(self.objective)  # pyright: ignore[reportAttributeAccessIssue]
+        simulator = estimator.require_simulator(self.backend).simulator(self.objective)
         values = simulator.values(self.objective.program.angles(rows), self.objective.groups)
         return values.to("cpu", torch.float64) + self.objective.constants
 

@@ -35,7 +35,7 @@ QUICK = Params(
         sweep_replicates=12,
         replicates=3,
     ),
-    training=Training(pretrain_steps=100, steps=100, batch=32, shots_per_circuit=20, replicates=5),
+    training=Training(pretrain_steps=100, steps=100, batch=32, shots_per_circuit=20, replicates=4),
 )
 FULL = Params(
     grid=Grid(

@@ -9,6 +9,7 @@ from torch import Tensor
 # Above this many shots for each outcome, counts are drawn outcome by outcome instead of shot by shot.
 _SHOTS_PER_OUTCOME = 4
 _WORDS_PER_COUNTER = 4
+_GRID = 2.0**44
 
 
 class ShotStream:
@@ -54,16 +55,18 @@ def sample_moments(
 
     The covariance is the unbiased sample covariance over the shots, divided by their number.
     """
-    # Rounding makes zeros of some and dust of other chunkings, which the multinomial's draws would show.
-    dust = torch.finfo(probabilities.dtype).eps
-    probabilities = torch.where(probabilities < dust, 0.0, probabilities).to("cpu", torch.float64)
+    # A generator that rejects or mirrors (p against one half) shows the last bit of a probability, which chunking
+    # changes: on a grid they are the same.
+    probabilities = probabilities.to("cpu", torch.float64)
+    probabilities = probabilities / probabilities.sum(-1, keepdim=True)
+    probabilities = torch.round(probabilities * _GRID) / _GRID
     eigenvalues = eigenvalues.to("cpu")
     outcomes = probabilities.shape[-1]
     if shots > _SHOTS_PER_OUTCOME * outcomes:
         normal = (probabilities / probabilities.sum(-1, keepdim=True)).numpy()
         drawn = [stream.counts(group, c, rows, p, shots) for c, p in zip(circuits, normal, strict=True)]
         counts = torch.from_numpy(np.stack(drawn))
-        means = counts @ eigenvalues / shots
+        means = (counts[..., None] * eigenvalues).sum(-2) / shots
         centred = eigenvalues - means[..., None, :]
         squares = (centred * counts[..., None]).mT @ centred
     else:

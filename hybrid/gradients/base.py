@@ -166,14 +166,10 @@ class AbstractSimulatorEstimator(AbstractGradientEstimator):
         total_shots: int | None = None,
         rng: np.random.Generator | None = None,
     ) -> Gradient:
-        if not isinstance(backend, Exact):
-            raise NeedsSimulator(
-                f"The estimator {self.name} differentiates a simulation and needs the backend Exact, but was given "
-                f"{type(backend).__name__}: ParameterShift gives the same gradient from measurements."
-            )
+        exact = self.require_simulator(backend)
         self._refuse_shots(total_shots)
         rows, batch = gradient_rows(objective, theta)
-        slopes = self.jacobian(backend.simulator(objective), objective, rows)
+        slopes = self.jacobian(exact.simulator(objective), objective, rows)
         values = objective.shaped(slopes.to("cpu", torch.float64), batch)
         cost = self.price(objective, rows=len(rows))
         return Gradient(values=values, std_errors=torch.zeros_like(values), cost=cost, plan=None)
@@ -181,6 +177,15 @@ class AbstractSimulatorEstimator(AbstractGradientEstimator):
     def price(self, objective: Objective, *, rows: int = 1, total_shots: int | None = None) -> Cost:
         self._refuse_shots(total_shots)
         return Cost(circuits=rows, sources={"circuits": "computed"})
+
+    def require_simulator(self, backend: AbstractBackend) -> Exact:
+        """The backend, which must be Exact; raises NeedsSimulator otherwise."""
+        if isinstance(backend, Exact):
+            return backend
+        raise NeedsSimulator(
+            f"The estimator {self.name} differentiates a simulation and needs the backend Exact, but was given "
+            f"{type(backend).__name__}: ParameterShift gives the same gradient from measurements."
+        )
 
     def _refuse_shots(self, total_shots: int | None) -> None:
         if total_shots is not None:

@@ -67,8 +67,13 @@ def slope_text(fit: LineFit | None) -> str:
         return "no fit"
     slope = fit.slope
     if slope.low is None or slope.high is None:
-        return f"{slope.value:.2f}"
-    return f"{slope.value:.2f} [{slope.low:.2f}, {slope.high:.2f}]"
+        return _two_digits(slope.value)
+    return f"{_two_digits(slope.value)} [{_two_digits(slope.low)}, {_two_digits(slope.high)}]"
+
+
+def _two_digits(value: float) -> str:
+    """Two decimals, and no minus sign before zero."""
+    return f"{round(value, 2) + 0.0:.2f}"
 
 
 def cost_figure(rows: pd.DataFrame) -> Figure:
