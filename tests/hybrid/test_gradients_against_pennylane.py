@@ -1,0 +1,165 @@
+"""Gradients of random circuits, built in qiskit and in PennyLane by hand, are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pennylane as qml
+import pytest
+import torch
+from qiskit import QuantumCircuit
+from qiskit.circuit import ParameterVector
+from qiskit.quantum_info import SparsePauliOp
+
+from hybrid import Objective
+from hybrid.backends import Exact
+from tests.cases import ESTIMATOR_CASES, EXACT_CASES, arguments_for
+
+NUM_QUBITS = 4
+NUM_PARAMS = 5
+NUM_GATES = 22
+
+# Name, PennyLane's name, qubits, takes an angle.
+_GATES = [
+    ("rx", "RX", 1, True),
+    ("ry", "RY", 1, True),
+    ("rz", "RZ", 1, True),
+    ("p", "PhaseShift", 1, True),
+    ("rxx", "IsingXX", 2, True),
+    ("ryy", "IsingYY", 2, True),
+    ("rzz", "IsingZZ", 2, True),
+    ("crx", "CRX", 2, True),
+    ("cry", "CRY", 2, True),
+    ("crz", "CRZ", 2, True),
+    ("cp", "ControlledPhaseShift", 2, True),
+    ("h", "Hadamard", 1, False),
+    ("s", "S", 1, False),
+    ("t", "T", 1, False),
+    ("sx", "SX", 1, False),
+    ("cx", "CNOT", 2, False),
+    ("cy", "CY", 2, False),
+    ("cz", "CZ", 2, False),
+    ("swap", "SWAP", 2, False),
+    ("ccx", "Toffoli", 3, False),
+]
+_WORDS = [{0: "Z"}, {1: "X", 3: "Y"}, {0: "Y", 1: "Z", 2: "X"}, {2: "Z", 3: "Z"}, {}]
+
+
+@dataclass(frozen=True)
+class _Instruction:
+    gate: tuple[str, str, int, bool]
+    qubits: list[int]
+    param: int
+    factor: float
+    offset: float
+
+
+def _instructions(rng: np.random.Generator) -> list[_Instruction]:
+    drawn = []
+    for place in range(NUM_GATES):
+        # Every parameter occurs at least once, most several times.
+        gate = _GATES[rng.integers(11)] if place < NUM_PARAMS else _GATES[rng.integers(len(_GATES))]
+        drawn.append(
+            _Instruction(
+                gate=gate,
+                qubits=rng.permutation(NUM_QUBITS)[: gate[2]].tolist(),
+                param=place if place < NUM_PARAMS else int(rng.integers(NUM_PARAMS)),
+                factor=float(rng.choice([1.0, 2.0, -1.0, 0.5])),
+                offset=float(rng.choice([0.0, 0.3])),
+            )
+        )
+    return drawn
+
+
+def _objective(instructions: list[_Instruction], coefficients: np.ndarray) -> Objective:
+    theta = ParameterVector("theta", NUM_PARAMS)
+    circuit = QuantumCircuit(NUM_QUBITS)
+    for item in instructions:
+        name, _, _, takes_angle = item.gate
+        angle = [item.factor * theta[item.param] + item.offset] if takes_angle else []
+        getattr(circuit, name)(*angle, *item.qubits)
+    observables = [
+        SparsePauliOp.from_sparse_list(
+            [
+                ("".join(word.values()), list(word), weight)
+                for word, weight in zip(_WORDS, row, strict=True)
+                if weight != 0
+            ],
+            num_qubits=NUM_QUBITS,
+        )
+        for row in coefficients
+    ]
+    return Objective(circuit, observables)
+
+
+def _pennylane(
+    instructions: list[_Instruction], coefficients: np.ndarray, device: str
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    def observable(row: np.ndarray) -> qml.operation.Operator:
+        words = [
+            qml.prod(*(getattr(qml, letter)(wire) for wire, letter in word.items())) if word else qml.I(0)
+            for word in _WORDS
+        ]
+        return qml.sum(*(qml.s_prod(weight, word) for weight, word in zip(row, words, strict=True) if weight))
+
+    # Made here, not inside the QNode, which would take parts without weight for gates.
+    observables = [observable(row) for row in coefficients]
+    # Backprop is PennyLane's own exact derivative on default.qubit, adjoint the one on lightning.
+    method = "backprop" if device == "default.qubit" else "adjoint"
+
+    @qml.qnode(qml.device(device, wires=NUM_QUBITS), diff_method=method, interface="torch")
+    def circuit(theta: torch.Tensor) -> list[qml.measurements.MeasurementProcess]:
+        for item in instructions:
+            _, name, _, takes_angle = item.gate
+            angle = [item.factor * theta[item.param] + item.offset] if takes_angle else []
+            getattr(qml, name)(*angle, wires=item.qubits)
+        return [qml.expval(each) for each in observables]
+
+    return lambda theta: torch.stack(circuit(theta))
+
+
+def _jacobian(function: Callable[[torch.Tensor], torch.Tensor], theta: np.ndarray) -> np.ndarray:
+    return torch.autograd.functional.jacobian(function, torch.from_numpy(theta)).numpy()
+
+
+def _problem(seed: int) -> tuple[list[_Instruction], np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    coefficients = rng.normal(size=(3, len(_WORDS)))
+    coefficients[0, 1:] = 0  # one plain Z beside two sums
+    return _instructions(rng), coefficients, rng.uniform(-np.pi, np.pi, NUM_PARAMS)
+
+
+@pytest.mark.parametrize("device", ["default.qubit", "lightning.qubit"])
+@pytest.mark.parametrize("seed", range(6))
+def test_every_exact_rule_agrees_with_pennylane(seed: int, device: str) -> None:
+    instructions, coefficients, theta = _problem(seed)
+    reference = _pennylane(instructions, coefficients, device)
+    expected = _jacobian(reference, theta)
+    assert np.abs(expected).max() > 1e-3
+    objective = _objective(instructions, coefficients)
+    value = objective.value(theta, **arguments_for(Exact())).values.numpy()
+    np.testing.assert_allclose(value, reference(torch.from_numpy(theta)).numpy(), atol=1e-10)
+    for case in EXACT_CASES:
+        gradient = case.estimator.gradient(objective, theta, **arguments_for(Exact())).values.numpy()
+        np.testing.assert_allclose(gradient, expected, atol=1e-10, err_msg=case.name)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_finite_differences_and_spsa_agree_with_pennylane_within_their_errors(seed: int) -> None:
+    instructions, coefficients, theta = _problem(seed)
+    expected = _jacobian(_pennylane(instructions, coefficients, "default.qubit"), theta)
+    objective = _objective(instructions, coefficients)
+    for case in ESTIMATOR_CASES:
+        if case in EXACT_CASES:
+            continue
+        error = np.abs(
+            case.estimator.gradient(objective, theta, **arguments_for(Exact())).values.numpy() - expected
+        )
+        scale = np.abs(coefficients).sum(1)[:, None]
+        if case.tolerance is not None:
+            assert (error < 10 * case.tolerance * scale).all()
+        else:
+            squares = (expected**2).sum(-1, keepdims=True) - expected**2
+            assert (error < 4.5 * np.sqrt(squares / case.estimator.directions) + 1e-5 * scale).all()
