@@ -22,9 +22,12 @@ _RESET_PEAK = "5"
 class Meter:
     """Context manager that measures what happens inside it; afterwards `cost` holds the figures.
 
-    Wall and CPU seconds always. `peak_bytes` with `memory=True`: the highest resident memory inside, above what
-    was resident at entry; the kernel's mark is reset at entry, so one measurement does not hide the next
-    (Linux; elsewhere, or where the mark cannot be reset, it is None). On a CUDA `device` torch's own mark is used.
+    Wall and CPU seconds always; what was not asked for is None, and so is energy.
+
+    `peak_bytes` with `memory=True`: the highest resident memory inside, above what was resident at entry. The
+    kernel's mark is reset at entry, so one measurement does not hide the next (Linux; elsewhere, or where the mark
+    cannot be reset, it is None). On a CUDA `device` torch's own mark is used.
+
     `flops` with `flops=True`: matrix products seen by torch's counter, complex ones at eight real operations
     for a multiply-add; element-wise work is not in it. Counting slows small products down, so do not time and
     count in one go.
@@ -57,6 +60,9 @@ class Meter:
         figures: dict[str, Any] = {
             "wall_seconds": time.perf_counter() - self._wall_start,
             "cpu_seconds": time.process_time() - self._cpu_start,
+            "flops": None,
+            "peak_bytes": None,
+            "energy_joules": None,
         }
         if self._counter is not None:
             self._counter.__exit__(kind, error, trace)

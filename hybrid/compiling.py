@@ -14,10 +14,19 @@ from typing import Any
 import numpy as np
 import torch
 from qiskit import QuantumCircuit
-from qiskit.circuit import ControlFlowOp, ControlledGate, Gate, Measure, Parameter, ParameterExpression
+from qiskit.circuit import (
+    ControlFlowOp,
+    ControlledGate,
+    Delay,
+    Gate,
+    Measure,
+    Parameter,
+    ParameterExpression,
+)
 from qiskit.circuit import library as gates
 from qiskit.exceptions import QiskitError
 from qiskit.quantum_info import Clifford, Operator, SparseObservable, SparsePauliOp
+from qiskit.synthesis import synth_permutation_basic
 
 from classical.program import Program, ProgramBuilder
 
@@ -85,7 +94,7 @@ def _add(
     builder: ProgramBuilder, operation: Any, qubits: tuple[int, ...], order: Mapping[Parameter, int]
 ) -> None:
     kind = getattr(operation, "base_class", type(operation))
-    if kind in (gates.Barrier, gates.GlobalPhaseGate):
+    if kind in (gates.Barrier, gates.GlobalPhaseGate, Delay):
         return
     if isinstance(operation, Measure):
         raise CannotCompile(
@@ -108,6 +117,8 @@ def _add(
         for letter, angle in _EULER[kind](*operation.params):
             weights, offset = _affine(angle, order, operation.name)
             _rotate(builder, letter, qubits, weights, offset, 1.0)
+    elif kind is gates.PermutationGate:
+        _add_circuit(builder, synth_permutation_basic(operation.params[0]), qubits, order)
     elif kind is gates.PauliEvolutionGate:
         _add_evolution(builder, operation, qubits, order)
     else:

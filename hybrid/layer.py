@@ -70,6 +70,7 @@ class QuantumLayer(nn.Module):
             raise ValueError(f"Argument `inputs` must hold each parameter once, but holds {names}.")
         if isinstance(self.estimator, AbstractSimulatorEstimator):
             self.estimator.require_simulator(self.backend)
+        self.backend.check(total_shots, rng)
         if total_shots is not None and value_shots is None:
             price = self.estimator.price(objective, total_shots=total_shots)
             self.value_shots = total_shots * len(objective.groups) // price.circuits
@@ -116,7 +117,7 @@ class QuantumLayer(nn.Module):
 
     def _simulated(self, theta: Tensor, estimator: Backprop) -> Tensor:
         rows, _ = self.objective.rows(theta)
-        self._cost += Cost(circuits=len(rows) * len(self.objective.groups), sources={"circuits": "measured"})
+        self._cost += Cost(circuits=len(rows), sources={"circuits": "measured"})
         simulator = estimator.require_simulator(self.backend).simulator(self.objective)
         values = simulator.values(self.objective.program.angles(rows), self.objective.groups)
         return values.to("cpu", torch.float64) + self.objective.constants

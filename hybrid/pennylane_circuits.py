@@ -43,9 +43,10 @@ def from_pennylane(circuit: Any, *arguments: Any, **keywords: Any) -> Objective:
     """Returns the objective of a QNode at arguments of this shape, or of a tape.
 
     Every number in a floating-point argument of the QNode is a parameter of the objective, in the order of the
-    arguments, flattened; a tape has its trainable parameters. How gate angles follow from the arguments is read
-    off with torch, so arguments that feed several gates stay shared. Wires keep the tape's order: the first wire is
-    qubit 0. Shots set in PennyLane are not taken over: the budget is given with each gradient.
+    arguments, flattened; keyword arguments are constants. A tape has its trainable parameters. How gate angles
+    follow from the arguments is read off with torch, so arguments that feed several gates stay shared. Wires keep
+    the tape's order: the first wire is qubit 0. Shots set in PennyLane are not taken over: the budget is given
+    with each gradient.
 
     Raises:
         CannotCompile: for angles that are not affine in the arguments, circuits whose gates depend on them,

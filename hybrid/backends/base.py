@@ -41,6 +41,10 @@ class AbstractBackend(ABC):
     """Runs the circuits of an objective."""
 
     @abstractmethod
+    def check(self, total_shots: int | Tensor | None, rng: np.random.Generator | None) -> None:
+        """Raises ValueError when the backend cannot run with these: no shots where it needs some, say."""
+
+    @abstractmethod
     def run(
         self,
         objective: Objective,

@@ -35,6 +35,13 @@ class Exact(AbstractBackend):
     def simulator(self, objective: Objective) -> Statevector:
         return objective.simulator(self.dtype, self.device, self.max_bytes)
 
+    def check(self, total_shots: int | Tensor | None, rng: np.random.Generator | None) -> None:
+        if total_shots is not None:
+            raise ValueError(
+                "Argument `total_shots` must be left out on the backend Exact, which has no shots: "
+                "use the backend Sampled."
+            )
+
     def run(
         self,
         objective: Objective,
@@ -43,11 +50,7 @@ class Exact(AbstractBackend):
         shots: Tensor | None,
         rng: np.random.Generator | None,
     ) -> Measured:
-        if shots is not None:
-            raise ValueError(
-                "Argument `total_shots` must be left out on the backend Exact, which has no shots: "
-                "use the backend Sampled."
-            )
+        self.check(shots, rng)
         simulator = self.simulator(objective)
         with torch.no_grad():
             if isinstance(circuits, ShiftedCircuits):

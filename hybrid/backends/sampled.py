@@ -31,15 +31,8 @@ class Sampled(AbstractBackend):
 
     exact: Exact = field(default_factory=Exact)
 
-    def run(
-        self,
-        objective: Objective,
-        circuits: AbstractCircuits,
-        *,
-        shots: Tensor | None,
-        rng: np.random.Generator | None,
-    ) -> Measured:
-        if shots is None:
+    def check(self, total_shots: int | Tensor | None, rng: np.random.Generator | None) -> None:
+        if total_shots is None:
             raise ValueError(
                 "Argument `total_shots` must be given on the backend Sampled: use the backend Exact for "
                 "exact values."
@@ -48,6 +41,17 @@ class Sampled(AbstractBackend):
             raise ValueError(
                 "Argument `rng` must be given on the backend Sampled: `numpy.random.default_rng(seed)`."
             )
+
+    def run(
+        self,
+        objective: Objective,
+        circuits: AbstractCircuits,
+        *,
+        shots: Tensor | None,
+        rng: np.random.Generator | None,
+    ) -> Measured:
+        self.check(shots, rng)
+        assert shots is not None and rng is not None
         simulator = self.exact.simulator(objective)
         stream = ShotStream(rng)
         shape = (circuits.num_circuits, circuits.num_rows, objective.num_observables)

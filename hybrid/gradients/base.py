@@ -56,7 +56,8 @@ class Gradient:
     """A gradient with its errors.
 
     `values`, `std_errors`: shape (*batch, P), or (*batch, M, P) for a list of M observables; float64, detached,
-    on the CPU. `plan` is None for estimators that differentiate a simulation.
+    on the CPU. What the errors hold beside shot noise stands with each rule; SPSA's are right on average over
+    components, not for each. `plan` is None for estimators that differentiate a simulation.
     """
 
     values: Tensor

@@ -196,6 +196,7 @@ def _resources(once: Callable[[], object]) -> tuple[Cost, list[float]]:
         cpu_seconds=statistics.median(cpus),
         peak_bytes=memory.cost.peak_bytes,
         flops=operations.cost.flops,
+        energy_joules=None,
         sources={
             "wall_seconds": "measured",
             "cpu_seconds": "measured",

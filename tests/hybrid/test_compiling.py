@@ -399,3 +399,19 @@ def test_eigenvalues_of_a_group_are_those_of_its_operator() -> None:
             label = "".join("Z" if q in support else "I" for q in range(3))
             total += float(coefficient[0]) * Operator(Pauli(label)).data
         np.testing.assert_allclose(group.eigenvalues[:, 0].numpy(), np.diag(total).real)
+
+
+def test_permutations_and_delays_keep_their_meaning() -> None:
+    circuit = QuantumCircuit(5)
+    for qubit in range(5):
+        circuit.ry(A + qubit, qubit)
+    circuit.append(gates.PermutationGate([2, 4, 0, 1, 3]), [3, 1, 0, 4, 2])
+    circuit.delay(100, 2)
+    circuit.cx(0, 1)
+    observables = [
+        SparsePauliOp.from_sparse_list([("Z", [qubit], 1.0)], num_qubits=5) for qubit in range(5)
+    ]
+    bound = Statevector(circuit.assign_parameters([0.3]))
+    expected = [float(bound.expectation_value(observable).real) for observable in observables]
+    values = Objective(circuit, observables).value([0.3], backend=Exact()).values
+    assert values.tolist() == pytest.approx(expected, abs=1e-12)
