@@ -63,7 +63,7 @@ class Cost:
             else:
                 totals[name] = max(mine, yours) if name == "peak_bytes" else mine + yours
             named: list[Source] = [cost.sources[name] for cost in (self, other) if name in cost.sources]
-            if named:
+            if named and totals[name] is not None:
                 sources[name] = _SOURCES[max(map(_SOURCES.index, named))]
         return Cost(**totals, sources=sources)  # pyright: ignore[reportArgumentType]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -127,11 +127,28 @@ def cost_figure(rows: pd.DataFrame) -> Figure:
     )
 
 
-def _fitted(ax: Axes, data: pd.DataFrame, x: str, y: str, method: str) -> pd.DataFrame:
-    """Draws geometric means with intervals, and the fitted exponent in the legend; returns the points."""
+def root_mean_square(values: pd.Series) -> Estimate:
+    """Root of the mean square, with the interval of the mean square carried over on the log scale."""
+    square = mean(values**2)
+    root = math.sqrt(square.value)
+    if square.high is None:
+        return replace(square, value=root)
+    reach = math.exp((square.high - square.value) / square.value / 2)
+    return replace(square, value=root, low=root / reach, high=root * reach)
+
+
+def _fitted(
+    ax: Axes,
+    data: pd.DataFrame,
+    x: str,
+    y: str,
+    method: str,
+    average: Callable[[pd.Series], Estimate] = geometric_mean,
+) -> pd.DataFrame:
+    """Draws averages with intervals, and the fitted exponent in the legend; returns the points."""
     rows = []
     for place, group in data.groupby(x):
-        estimate = geometric_mean(group[y])
+        estimate = average(group[y])
         rows.append((place, estimate.value, estimate.low, estimate.high, estimate.count))
     points = pd.DataFrame(rows, columns=pd.Index([x, y, "low", "high", "count"]))
     low = (points[y] - points["low"].fillna(points[y])).clip(lower=0)
@@ -173,7 +190,7 @@ def error_figure(rows: pd.DataFrame) -> Figure:
         for method in SAMPLED:
             of_method = data[data["method"] == method]
             if len(of_method):
-                points.append(_fitted(ax, of_method, x, "relative_error", method))
+                points.append(_fitted(ax, of_method, x, "relative_error", method, root_mean_square))
         ax.set_xscale("log", base=10 if x == "total_shots" else 2)
         ax.set_yscale("log")
         ax.set_xlabel(label)
@@ -196,9 +213,10 @@ def error_figure(rows: pd.DataFrame) -> Figure:
         caption=(
             f"Left: {int(size['qubits'])} qubits, {int(size['layers'])} layers, P = {int(size['num_params'])}, "
             f"{size['hamiltonian']}; dashed lines: N^(-1/2) of an unbiased rule, N^(-1/3) of central differences at "
-            "their best step, and sqrt(P - 1), below which one SPSA direction cannot come. Right: all sizes and both "
-            f"entanglers at {budget:,} shots a gradient. Above the dotted line an estimate is worse than zero. "
-            "Points: geometric means with 95 percent intervals over replicates."
+            "their best step, and sqrt(P - 1), the root mean square error of one SPSA direction without shot "
+            f"noise. Right: all sizes and both entanglers at {budget:,} shots a gradient. Above the dotted line an "
+            "estimate is worse than zero. Points: root mean squares with 95 percent intervals over replicates; "
+            "exponents are fitted to single errors."
         ),
     )
 
@@ -213,7 +231,7 @@ def _theory_of_error(ax: Axes, part: pd.DataFrame) -> None:
         if len(of_method):
             anchor = (
                 float(of_method["total_shots"].iloc[0]),
-                geometric_mean(of_method["relative_error"]).value,
+                root_mean_square(of_method["relative_error"]).value,
             )
             reference_slope(ax, exponent, label, anchor)
     floor = float(np.sqrt(part["num_params"].iloc[0] - 1))
