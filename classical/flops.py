@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from classical.measurement import MeasurementGroup
 from classical.schedule import Schedule
 from classical.statevector import Statevector
+from classical.tangents import stretches
 
 _COMPLEX = 8
 _REAL = 2
@@ -42,10 +43,10 @@ def _tangent_flops(simulator: Statevector, groups: Sequence[MeasurementGroup], r
     outcomes = 2**schedule.num_qubits
     product = _COMPLEX * 2**schedule.width * outcomes
     total = _building(schedule, insertions=True)
-    for chunk in simulator.chunks(schedule, rows):
+    for stretch in stretches(simulator, schedule, rows):
         states = 1
-        for b in range(chunk.start, len(schedule.blocks)):
-            new = len(schedule.blocks[b].rotations) if b < chunk.stop else 0
+        for b in range(stretch.start, len(schedule.blocks)):
+            new = len(stretch.entering.get(b, range(0)))
             total += (states + new) * product
             states += new
         for group in groups:

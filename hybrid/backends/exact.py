@@ -11,6 +11,7 @@ from torch import Tensor
 
 from classical.cost import Cost
 from classical.statevector import Statevector
+from classical.tangents import tangent_chunks
 from hybrid.backends.base import AbstractBackend, Measured
 from hybrid.circuits import AbstractCircuits, ShiftedCircuits
 
@@ -74,7 +75,7 @@ def _shifted_values(simulator: Statevector, objective: Objective, circuits: Shif
     shape = (rows, rotations, objective.num_observables)
     plain = torch.zeros(rows, objective.num_observables, dtype=torch.float64)
     tangent, crossed = torch.zeros(shape, dtype=torch.float64), torch.zeros(shape, dtype=torch.float64)
-    for chunk in simulator.tangent_chunks(circuits.angles):
+    for chunk in tangent_chunks(simulator, circuits.angles):
         own = torch.zeros(len(chunk.both), objective.num_observables, dtype=torch.float64)
         at = torch.tensor(chunk.rotations)
         for group in objective.groups:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from classical.cost import Cost
-from classical.statevector import Statevector, TangentChunk
+from classical.statevector import Statevector
+from classical.tangents import TangentChunk, tangent_chunks
 from hybrid.backends.base import AbstractBackend, Measured
 from hybrid.backends.exact import Exact
 from hybrid.backends.sampling import ShotStream, sample_moments
@@ -106,7 +107,7 @@ class _Piece:
 
 def _pieces(simulator: Statevector, objective: Objective, circuits: AbstractCircuits) -> Iterator[_Piece]:
     if isinstance(circuits, ShiftedCircuits):
-        for chunk in simulator.tangent_chunks(circuits.angles):
+        for chunk in tangent_chunks(simulator, circuits.angles):
             yield from _tangent_pieces(simulator, objective, circuits, chunk)
         return
     angles = circuits.all_angles()

@@ -17,7 +17,7 @@ class Backprop(AbstractSimulatorEstimator):
     """Exact derivatives by autograd, one pass back for each observable.
 
     Cost: a small multiple of one simulation (Baur and Strassen 1983, doi:10.1016/0304-3975(83)90110-X);
-    memory of one state for each fused block, so it grows with depth.
+    memory of one state for each fused block, so it grows with depth; rows are taken in pieces that fit.
     """
 
     @property
@@ -25,6 +25,10 @@ class Backprop(AbstractSimulatorEstimator):
         return "backprop"
 
     def jacobian(self, simulator: Statevector, objective: Objective, theta: Tensor) -> Tensor:
+        pieces = theta.split(simulator.rows_under_autograd()) if len(theta) else (theta,)
+        return torch.cat([self._piece(simulator, objective, piece) for piece in pieces])
+
+    def _piece(self, simulator: Statevector, objective: Objective, theta: Tensor) -> Tensor:
         with torch.enable_grad():
             leaf = theta.detach().requires_grad_()
             values = simulator.values(objective.program.angles(leaf), objective.groups)

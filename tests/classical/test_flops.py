@@ -7,10 +7,14 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from classical.adjoint import adjoint
 from classical.flops import adjoint_flops, tangent_flops, value_flops
 from classical.meter import Meter
 from classical.statevector import Statevector
+from classical.tangents import tangent_chunks
 from hybrid import Objective
+from hybrid.backends import Exact
+from hybrid.circuits import ShiftedCircuits
 from studies.circuits import HAMILTONIANS, hardware_efficient
 
 SIZES = [(1, 1, "cx chain"), (3, 1, "cz ring"), (5, 3, "cx chain"), (9, 4, "cz ring"), (11, 6, "cz ring")]
@@ -35,10 +39,23 @@ def test_formulas_equal_the_counter(qubits: int, layers: int, entangler: str, ro
     )
 
     def tangents() -> None:
-        for _ in simulator.tangent_chunks(angles):
+        for _ in tangent_chunks(simulator, angles):
             pass
 
     groups = objective.groups
     assert counted(lambda: simulator.values(angles, groups)) == value_flops(simulator, groups, rows)
-    assert counted(lambda: simulator.adjoint(angles, groups)) == adjoint_flops(simulator, groups, rows)
+    assert counted(lambda: adjoint(simulator, angles, groups)) == adjoint_flops(simulator, groups, rows)
     assert counted(tangents) == tangent_flops(simulator, (), rows)
+
+
+def test_shifted_values_are_counted_with_their_moments() -> None:
+    objective = Objective(hardware_efficient(5, 2, "cz ring"), HAMILTONIANS["transverse Ising"](5))
+    program = objective.program
+    circuits = ShiftedCircuits(
+        angles=torch.zeros(1, program.num_rotations, dtype=torch.float64),
+        rotations=torch.arange(program.num_rotations),
+        shifts=torch.ones(program.num_rotations, dtype=torch.float64),
+    )
+    backend = Exact()
+    run = counted(lambda: backend.run(objective, circuits, shots=None, rng=None))
+    assert run == tangent_flops(backend.simulator(objective), objective.groups)

@@ -408,9 +408,7 @@ def test_permutations_and_delays_keep_their_meaning() -> None:
     circuit.append(gates.PermutationGate([2, 4, 0, 1, 3]), [3, 1, 0, 4, 2])
     circuit.delay(100, 2)
     circuit.cx(0, 1)
-    observables = [
-        SparsePauliOp.from_sparse_list([("Z", [qubit], 1.0)], num_qubits=5) for qubit in range(5)
-    ]
+    observables = [SparsePauliOp.from_sparse_list([("Z", [qubit], 1.0)], num_qubits=5) for qubit in range(5)]
     bound = Statevector(circuit.assign_parameters([0.3]))
     expected = [float(bound.expectation_value(observable).real) for observable in observables]
     values = Objective(circuit, observables).value([0.3], backend=Exact()).values

@@ -307,7 +307,7 @@ def test_sampled_values_do_not_depend_on_chunking(
         return result.values, result.std_errors
 
     whole = gradient(Sampled())
-    small = gradient(Sampled(exact=Exact(max_bytes=4 * 16 * 2**4)))
+    small = gradient(Sampled(exact=Exact(max_bytes=12 * 16 * 2**4)))
     monkeypatch.setattr(statevector, "_CACHE_BYTES", 1)
     tight = gradient(Sampled())
     for values, errors in (small, tight):
