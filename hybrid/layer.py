@@ -18,6 +18,11 @@ from hybrid.gradients.backprop import Backprop
 from hybrid.gradients.base import AbstractGradientEstimator, AbstractSimulatorEstimator
 from hybrid.gradients.parameter_shift import ParameterShift
 from hybrid.objective import Objective
+from hybrid.shots import spread_shots
+
+
+class NoSecondDerivative(RuntimeError):
+    """The derivative of a gradient was asked for, from an estimator that gives first derivatives."""
 
 
 class QuantumLayer(nn.Module):
@@ -54,6 +59,14 @@ class QuantumLayer(nn.Module):
         rng: np.random.Generator,
     ) -> None:
         super().__init__()
+        if not isinstance(objective, Objective):
+            raise TypeError(
+                f"Argument `objective` must be an Objective, but is a {type(objective).__name__}."
+            )
+        if estimator is not None and not isinstance(estimator, AbstractGradientEstimator):
+            raise TypeError(
+                f"Argument `estimator` must be an estimator such as ParameterShift(), but is {estimator!r}."
+            )
         self.objective = objective
         self.estimator = ParameterShift() if estimator is None else estimator
         self.backend = Exact() if backend is None else backend
@@ -71,6 +84,9 @@ class QuantumLayer(nn.Module):
         if isinstance(self.estimator, AbstractSimulatorEstimator):
             self.estimator.require_simulator(self.backend)
         self.backend.check(total_shots, rng)
+        if value_shots is not None:
+            self.backend.check(value_shots, rng)
+            spread_shots(value_shots, 1, len(objective.groups))
         if total_shots is not None and value_shots is None:
             price = self.estimator.price(objective, total_shots=total_shots)
             self.value_shots = total_shots * len(objective.groups) // price.circuits
@@ -148,8 +164,22 @@ class _Measured(torch.autograd.Function):
         return layer.measured_values(theta)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:  # pyright: ignore
         (theta,) = ctx.saved_tensors
-        slopes = ctx.layer.measured_slopes(theta)
-        return torch.einsum("bm,bmp->bp", upstream, slopes), None
+        slopes = _Slopes.apply(theta, ctx.layer)
+        return torch.einsum("bm,bmp->bp", upstream, slopes), None  # pyright: ignore
+
+
+class _Slopes(torch.autograd.Function):
+    """Derivatives from an estimator; they have none themselves, and say so instead of passing for constants."""
+
+    @staticmethod
+    def forward(ctx: Any, theta: Tensor, layer: QuantumLayer) -> Tensor:  # pyright: ignore
+        ctx.name = layer.estimator.name
+        return layer.measured_slopes(theta)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None]:  # pyright: ignore
+        raise NoSecondDerivative(
+            f"A QuantumLayer with the estimator {ctx.name} has no second derivative: use Backprop, which has."
+        )

@@ -58,6 +58,16 @@ class Objective:
         *,
         parameters: Sequence[Parameter] | None = None,
     ) -> None:
+        if not isinstance(circuit, QuantumCircuit):
+            raise TypeError(
+                f"Argument `circuit` must be a qiskit QuantumCircuit, but is a {type(circuit).__name__}; "
+                "`from_pennylane` takes QNodes and tapes."
+            )
+        if not isinstance(observable, (SparsePauliOp, Pauli, Sequence)):
+            raise TypeError(
+                "Argument `observable` must be a qiskit SparsePauliOp or a list of them, but is a "
+                f"{type(observable).__name__}; `SparsePauliOp.from_operator` converts a matrix."
+            )
         self.circuit = circuit
         self.is_scalar = isinstance(observable, (SparsePauliOp, Pauli))
         listed = [observable] if isinstance(observable, (SparsePauliOp, Pauli)) else list(observable)
@@ -104,7 +114,12 @@ class Objective:
             ValueError: for a wrong shape or a value that is not finite.
         """
         # By way of numpy, where a list of floats is float64.
-        rows = theta if isinstance(theta, Tensor) else torch.from_numpy(np.array(theta))
+        try:
+            rows = theta if isinstance(theta, Tensor) else torch.from_numpy(np.array(theta))
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"Argument `theta` must be numbers of shape (..., {self.num_params}), but is {theta!r}."
+            ) from None
         if rows.is_complex():
             raise ValueError("Argument `theta` must be real, but is complex.")
         rows = rows.to(torch.float64)

@@ -24,6 +24,7 @@ class Device:
     one_qubit_seconds: float
     two_qubit_seconds: float
     measure_seconds: float
+    reset_seconds: float
     repetition_seconds: float
     job_seconds: float
     dollars_per_second: float
@@ -34,21 +35,25 @@ HERON = Device(
     one_qubit_seconds=24e-9,
     two_qubit_seconds=84e-9,
     measure_seconds=1.56e-6,
+    reset_seconds=1.58e-6,
     repetition_seconds=250e-6,
     job_seconds=2.0,
     dollars_per_second=1.60,
 )
 
-# An RX or RY is two sx and frame changes on a device whose RZ takes no time.
+# An RX or RY is two sx and frame changes, which take no time.
 _PULSES_PER_ROTATION = 2
+_FRAME_CHANGES = ("rz", "p", "s", "sdg", "t", "tdg", "z", "id", "barrier")
 
 
 def circuit_seconds(circuit: QuantumCircuit, device: Device = HERON) -> float:
-    """Length of one execution without routing: depth in two-qubit and one-qubit gates, and the measurement."""
+    """Length of one execution without routing: reset, depth in two-qubit and one-qubit gates, measurement."""
     pairs = circuit.depth(lambda item: item.operation.num_qubits > 1)
-    singles = circuit.depth(lambda item: item.operation.num_qubits == 1)
+    singles = circuit.depth(
+        lambda item: item.operation.num_qubits == 1 and item.operation.name not in _FRAME_CHANGES
+    )
     gates = pairs * device.two_qubit_seconds + singles * _PULSES_PER_ROTATION * device.one_qubit_seconds
-    return gates + device.measure_seconds
+    return device.reset_seconds + gates + device.measure_seconds
 
 
 def device_cost(

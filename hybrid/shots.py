@@ -9,6 +9,8 @@ from torch import Tensor
 
 # A sample variance needs two.
 LEAST_SHOTS = 2
+# Counts are kept as floating-point numbers, which hold whole numbers up to here.
+MOST_SHOTS = 2**53
 
 
 class BudgetTooSmall(ValueError):
@@ -31,6 +33,8 @@ def spread_shots(total_shots: int | None, num_circuits: int, num_groups: int) ->
         total = operator.index(total_shots)
     except TypeError:
         raise TypeError(f"Argument `total_shots` must be a whole number, but is {total_shots!r}.") from None
+    if total > MOST_SHOTS:
+        raise ValueError(f"Argument `total_shots` must be at most {MOST_SHOTS:,}, but is {total:,}.")
     pieces = num_circuits * num_groups
     if pieces == 0:
         return torch.zeros(num_circuits, num_groups, dtype=torch.int64)

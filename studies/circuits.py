@@ -64,13 +64,20 @@ def angle_classifier(
 ) -> tuple[QuantumCircuit, ParameterVector, list[SparsePauliOp]]:
     """A circuit with one input angle a qubit, and <Z> of every qubit; returns it, its inputs and observables.
 
-    RX(input) on every qubit, then the hardware-efficient layers with a CZ ring: 2 * qubits * layers weights.
+    RX(input) on every qubit, then layers of RZ and RY on every qubit, with rings of CZ between them: 2 * qubits *
+    layers weights, none of which is without effect on <Z>.
     """
     inputs = ParameterVector("x", num_qubits)
+    theta = iter(ParameterVector("theta", 2 * num_qubits * num_layers))
     circuit = QuantumCircuit(num_qubits)
     for qubit in range(num_qubits):
         circuit.rx(inputs[qubit], qubit)
-    circuit.compose(hardware_efficient(num_qubits, num_layers, "cz ring"), inplace=True)
+    for layer in range(num_layers):
+        if layer > 0:
+            _cz_ring(circuit)
+        for qubit in range(num_qubits):
+            circuit.rz(next(theta), qubit)
+            circuit.ry(next(theta), qubit)
     observables = [
         SparsePauliOp.from_sparse_list([("Z", [qubit], 1.0)], num_qubits=num_qubits)
         for qubit in range(num_qubits)

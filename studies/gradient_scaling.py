@@ -35,7 +35,14 @@ QUICK = Params(
         sweep_replicates=12,
         replicates=3,
     ),
-    training=Training(pretrain_steps=100, steps=100, batch=32, shots_per_circuit=20, replicates=4),
+    training=Training(
+        encoders=("MPO", "low rank"),
+        pretrain_steps=100,
+        steps=50,
+        batch=32,
+        shots_per_circuit=20,
+        replicates=4,
+    ),
 )
 FULL = Params(
     grid=Grid(
@@ -74,9 +81,9 @@ def duration(task: Task) -> float:
 
 
 def figures(rows: pd.DataFrame) -> list[Figure]:
-    from studies.scaling.drawings import figures as draw
+    from studies.scaling import drawings, hybrid_drawings
 
-    return draw(rows)
+    return [*drawings.figures(rows), *hybrid_drawings.figures(rows)]
 
 
 def answer(rows: pd.DataFrame) -> list[str]:

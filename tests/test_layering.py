@@ -31,7 +31,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "pennylane": ("hybrid/pennylane_circuits.py", "studies"),
     "qiskit_aer": ("hybrid/backends", "studies"),
     "qiskit_ibm_runtime": ("hybrid/backends", "studies"),
-    "matplotlib": ("studies/engine/figures.py", "studies/*.py", "studies/*/drawings.py"),
+    "matplotlib": ("studies/engine/figures.py", "studies/*.py", "studies/*/*drawings.py"),
     "pandas": ("classical/digits.py", "studies"),
     "mlxtend": ("classical/digits.py",),
 }

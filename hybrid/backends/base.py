@@ -29,6 +29,8 @@ class Measured:
     values: Tensor
     covariances: Tensor | None
     cost: Cost
+    rounding: float = 0.0
+    """Size of the rounding error of exact values: the number type's resolution times that of the observable."""
 
     def variances(self) -> Tensor:
         """Shape (S, B, M); zero when values are exact."""

@@ -61,10 +61,12 @@ class Exact(AbstractBackend):
                 flat = simulator.values(angles.flatten(0, 1), objective.groups)
                 values = flat.reshape(*angles.shape[:2], objective.num_observables)
         values = values.to("cpu", torch.float64) + objective.constants
+        size = max(float(group.coefficients.abs().sum()) for group in objective.groups)
         count = values.shape[0] * values.shape[1] * len(objective.groups)
         return Measured(
             values=values,
             covariances=None,
+            rounding=torch.finfo(self.dtype).eps * size,
             cost=Cost(circuits=count, sources={"circuits": "measured"}),
         )
 

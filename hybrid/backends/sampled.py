@@ -38,9 +38,10 @@ class Sampled(AbstractBackend):
                 "Argument `total_shots` must be given on the backend Sampled: use the backend Exact for "
                 "exact values."
             )
-        if rng is None:
+        if not isinstance(rng, np.random.Generator):
             raise ValueError(
-                "Argument `rng` must be given on the backend Sampled: `numpy.random.default_rng(seed)`."
+                "Argument `rng` must be a numpy Generator on the backend Sampled, as `numpy.random.default_rng(seed)` "
+                f"is, but is {rng!r}."
             )
 
     def run(

@@ -78,4 +78,4 @@ def sample_moments(
         means = values.mean(-2)
         centred = values - means[..., None, :]
         squares = centred.mT @ centred
-    return means, squares / (shots * (shots - 1))
+    return means, squares / (float(shots) * (shots - 1))

@@ -143,6 +143,7 @@ class AbstractShotEstimator(AbstractGradientEstimator):
         total_shots: int | None = None,
         rng: np.random.Generator | None = None,
     ) -> Gradient:
+        _check_kinds(objective, backend)
         plan = self.plan(objective, theta, total_shots=total_shots, rng=rng)
         return self.combine(plan, backend.run(objective, plan.circuits, shots=plan.shots, rng=rng))
 
@@ -167,6 +168,7 @@ class AbstractSimulatorEstimator(AbstractGradientEstimator):
         total_shots: int | None = None,
         rng: np.random.Generator | None = None,
     ) -> Gradient:
+        _check_kinds(objective, backend)
         exact = self.require_simulator(backend)
         self._refuse_shots(total_shots)
         rows, batch = gradient_rows(objective, theta)
@@ -203,6 +205,17 @@ def gradient_rows(objective: Objective, theta: Theta) -> tuple[Tensor, tuple[int
         )
     rows, batch = objective.rows(theta)
     return rows.detach(), batch
+
+
+def _check_kinds(objective: object, backend: object) -> None:
+    """Names what was given in place of an objective or a backend."""
+    if not isinstance(objective, Objective):
+        raise TypeError(
+            f"Argument `objective` must be an Objective, but is a {type(objective).__name__}: "
+            "`Objective(circuit, observable)` makes one."
+        )
+    if not isinstance(backend, AbstractBackend):
+        raise TypeError(f"Argument `backend` must be a backend such as Exact(), but is {backend!r}.")
 
 
 def shot_variances(plan: Plan, measured: Measured) -> Tensor:

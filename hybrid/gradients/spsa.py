@@ -36,8 +36,10 @@ class SPSA(AbstractShotEstimator):
     step: float | None = None
 
     def __post_init__(self) -> None:
-        if self.directions < 1:
-            raise ValueError(f"Argument `directions` must be at least 1, but is {self.directions}.")
+        if type(self.directions) is not int or self.directions < 1:
+            raise ValueError(
+                f"Argument `directions` must be a whole number of at least 1, but is {self.directions}."
+            )
         if self.step is not None and not (self.step > 0 and math.isfinite(self.step)):
             raise ValueError(f"Argument `step` must be positive and finite, but is {self.step}.")
 

@@ -27,6 +27,7 @@ _BLACK, _ORANGE, _SKY, _GREEN, _YELLOW, _BLUE, _RED, _PURPLE = (
 ESTIMATOR_STYLES: dict[str, dict[str, Any]] = {
     "parameter-shift": {"color": _BLUE, "marker": "o"},
     "parameter-shift (shots)": {"color": _SKY, "marker": "s"},
+    "parameter-shift (few shots)": {"color": "#555555", "marker": "h"},
     "SPSA": {"color": _RED, "marker": "^"},
     "finite differences": {"color": _ORANGE, "marker": "v"},
     "adjoint": {"color": _GREEN, "marker": "D"},

@@ -26,21 +26,22 @@ def load_study(name: str, registry: Registry) -> Study:
     entry = registry.get(name, name)
     if isinstance(entry, Study):
         return entry
-    if name not in registry and "." not in name:
+    if name not in registry and not _exists(name):
         known = ", ".join(sorted(registry)) or "none"
         raise BadRequest(
-            f"Argument `study` must be one of {known}, or a package.module path, but is {name!r}."
+            f"Argument `study` must be one of {known}, or a module such as package.module, but is {name!r}."
         )
     return _study_of_module(entry)
 
 
-def _study_of_module(path: str) -> Study:
+def _exists(path: str) -> bool:
     try:
-        found = importlib.util.find_spec(path)
+        return importlib.util.find_spec(path) is not None
     except (ImportError, ValueError):  # a parent is missing, or the path is no path
-        found = None
-    if found is None:
-        raise BadRequest(f"Argument `study` must name a module that exists, but {path!r} does not.")
+        return False
+
+
+def _study_of_module(path: str) -> Study:
     module = importlib.import_module(path)
     studies = [value for value in vars(module).values() if isinstance(value, Study)]
     if len(studies) != 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, TimeoutError, wait
@@ -52,11 +53,13 @@ class Pool:
                 broken, last_news = False, time.monotonic()
                 try:
                     while not broken:
-                        while len(flying) < 2 * self._workers:
-                            task = again.pop() if again else next(waiting, None)
-                            if task is None:
-                                break
-                            flying[pool.schedule(attempt, (run, task), timeout=time_limit_seconds)] = task
+                        with _deaf_to_interrupts():
+                            while len(flying) < 2 * self._workers:
+                                task = again.pop() if again else next(waiting, None)
+                                if task is None:
+                                    break
+                                future = pool.schedule(attempt, (run, task), timeout=time_limit_seconds)
+                                flying[future] = task
                         if not flying or stop():
                             return
                         done, _ = wait(flying, timeout=0.2, return_when=FIRST_COMPLETED)
@@ -108,6 +111,19 @@ def _kill(pool: ProcessPool) -> None:
         if process.name == _WORKER_NAME:
             process.kill()
     pool.join()
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Holds Ctrl-C back, here for a moment; the pool's threads and workers, started in it, for good.
+
+    A terminal sends Ctrl-C to all processes, and a worker has nothing to say about it: this process ends the pool.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from classical.cost import Cost
-from studies.engine.attempt import Run
+from studies.engine.attempt import Run, describe
+from studies.engine.errors import BadRequest
 from studies.engine.folder import check_name
 from studies.engine.task import Task
 
@@ -72,7 +73,14 @@ class Study:
         Raises:
             ValueError: when there is no such preset, no task, or the same task twice.
         """
-        specs = self.tasks(self._params(preset))
+        params = self._params(preset)
+        try:
+            specs = list(self.tasks(params))
+        except Exception as error:  # the code of a study; told in one sentence
+            why = describe(error)
+            raise BadRequest(
+                f"The tasks of {self.name} could not be made: {why} (in {why.where})."
+            ) from error
         tasks = [Task(study=self.name, version=self.version, spec=spec) for spec in specs]
         if not tasks:
             raise ValueError(f"Preset `{preset}` of {self.name} must make at least one task, but makes none.")

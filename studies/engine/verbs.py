@@ -90,18 +90,21 @@ def plan(study: Study, preset: str, results: Path) -> None:
     done = scan(Folder.of(results, study.name)).first_ok()
     missing = [task for task in tasks if task.id not in done]
     lines: list[list[object]] = [
-        ["tasks", len(tasks)], ["tasks done", len(tasks) - len(missing)], ["tasks to do", len(missing)],
-    ]  # fmt: skip
+        ["tasks", len(tasks), ""],
+        ["tasks done", len(tasks) - len(missing), ""],
+        ["tasks to do", len(missing), ""],
+    ]
     if study.price is None:
-        lines.append(["price", "this study names none"])
+        lines.append(["price", "this study names none", ""])
     else:
         total = sum((study.price(task) for task in missing), Cost())
         shown = ("circuits", "shots", "jobs", "qpu_seconds", "dollars", "wall_seconds", "flops")
         for name in shown:
             value = getattr(total, name)
             if value != 0 or name in ("circuits", "shots", "qpu_seconds", "dollars"):
-                lines.append([name.replace("_", " "), "unknown" if value is None else value])
-    print_grid(grid_of(["plan of " + study.name, preset], lines))
+                source = total.sources.get(name, "")
+                lines.append([name.replace("_", " "), "unknown" if value is None else value, source])
+    print_grid(grid_of(["plan of " + study.name, preset, "source"], lines))
 
 
 def run(study: Study, request: RunRequest) -> int:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from studies.engine.statistics import Estimate, geometric_mean, mean, ratio
-from studies.scaling.drawings import (
+from studies.scaling.hybrid_step import CONTROL, FEW, SHIFT, SIMULTANEOUS
+from studies.scaling.selection import (
+    CALIBRATED,
     SAMPLED,
+    TWO_BASES,
     alone,
     hybrid_steps,
     in_order,
@@ -16,13 +21,12 @@ from studies.scaling.drawings import (
     slope_text,
     sweep,
 )
-from studies.scaling.hybrid_step import CONTROL
 
 
 def gradient_table(rows: pd.DataFrame) -> pd.DataFrame:
     """One line a method, at the largest size of part A with two measurement bases."""
     part = alone(rows)
-    part = part[part["bases"] == part["bases"].max()]
+    part = part[part["hamiltonian"] == TWO_BASES]
     part = part[part["num_params"] == part["num_params"].max()]
     lines = []
     for method in in_order(part["method"].unique().tolist()):
@@ -79,42 +83,56 @@ def hybrid_table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def tables(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """All tables of the study by title."""
-    return {
-        "One gradient at the largest size, two measurement bases, means over circuits and replicates": gradient_table(
-            rows
-        ),
-        f"Hybrid training, means over {hybrid_steps(rows)['replicate'].nunique()} replicates": hybrid_table(
-            rows
-        ),
-    }
+    """Tables by title, of the parts that have a row for every method."""
+    made: dict[str, pd.DataFrame] = {}
+    if len(alone(rows)):
+        made[
+            "One gradient at the largest size, two measurement bases, means over circuits and replicates"
+        ] = gradient_table(rows)
+    part = hybrid_steps(rows)
+    if len(part):
+        made[f"Hybrid training, means over {part['replicate'].nunique()} replicates"] = hybrid_table(rows)
+    return made
 
 
 def answer(rows: pd.DataFrame) -> list[str]:
     """What the rows say, in sentences with their conditions."""
-    return [*_cost_sentences(rows), *_error_sentences(rows), *_hybrid_sentences(rows)]
+    sentences: list[str] = []
+    if len(alone(rows)):
+        sentences += _cost_sentences(rows)
+    if len(alone(rows)) and len(sweep(rows)):
+        sentences += _error_sentences(rows)
+    if len(hybrid_steps(rows)):
+        sentences += _hybrid_sentences(rows)
+    if not (len(alone(rows)) and len(sweep(rows)) and len(hybrid_steps(rows))):
+        sentences.append(
+            f"There are {len(rows)} rows so far. What is missing here follows when every method has a row at every "
+            "size, budget and encoder: run the study on."
+        )
+    return sentences
 
 
 def _cost_sentences(rows: pd.DataFrame) -> list[str]:
     part = alone(rows)
     part["circuits_a_basis"] = part["cost_circuits"] / part["bases"]
     deep = largest_qubits(part)
-    qubits = int(deep["qubits"].iloc[0])
-    exponents = [
+    deepest = deep[deep["layers"] == deep["layers"].max()]
+    exponents = ", ".join(
         f"{method} {slope_text(power(deep[deep['method'] == method], 'num_params', 'cost_wall_seconds'))}"
         for method in ("parameter-shift", "adjoint", "backprop")
-    ]
-    ratios = _paired_ratio(deep, "parameter-shift", "adjoint", "cost_wall_seconds")
+    )
+    ratios = _paired_ratio(deepest, "parameter-shift", "adjoint", "cost_wall_seconds")
     circuits = ", ".join(
         f"{method} {slope_text(power(part[part['method'] == method], 'num_params', 'circuits_a_basis'))}"
-        for method in ("parameter-shift (shots)", "finite differences", "SPSA")
+        for method in SAMPLED
     )
     return [
         f"Circuits for one gradient grow with the parameters P with the exponent: {circuits}; that is 2 P circuits, "
         "2 P circuits and 2 circuits, times the measurement bases.",
-        f"Simulated on one thread at {qubits} qubits, wall time grows with P (by depth) with the exponent: "
-        f"{', '.join(exponents)}. All 2 P shifted circuits in one tangent pass take {ratios} times as long as the "
-        "adjoint sweep, which gives the same numbers.",
+        f"Simulated on one thread at {int(deep['qubits'].iloc[0])} qubits, wall time grows with P, by depth, from "
+        f"P = {deep['num_params'].min()} to {deep['num_params'].max()}, with the mean exponent: {exponents}; the "
+        "exponents still rise with P, since small circuits cost the same few calls. At the deepest, all 2 P shifted "
+        f"circuits in one tangent pass take {ratios} times as long as the adjoint sweep, which gives the same numbers.",
     ]
 
 
@@ -124,65 +142,86 @@ def _error_sentences(rows: pd.DataFrame) -> list[str]:
         f"{method} {slope_text(power(by_shots[by_shots['method'] == method], 'total_shots', 'relative_error'))}"
         for method in SAMPLED
     )
-    growth = slope_text(power(by_params[by_params["method"] == SAMPLED[0]], "num_params", "relative_error"))
+    deep = largest_qubits(by_params)
+    growth = slope_text(power(deep[deep["method"] == SHIFT], "num_params", "relative_error"))
     quality = "; ".join(
-        f"{method} {_observed_over_predicted(pd.concat([by_params, by_shots]), method)}" for method in SAMPLED
+        f"{method} {_observed_over_predicted(pd.concat([by_params, by_shots]), method)}"
+        for method in CALIBRATED
     )
     size = by_shots.iloc[0]
-    budget = int(by_params["total_shots"].max())
     return [
-        f"At equal total shots the relative error falls with the exponent: {exponents} "
-        f"({int(size['qubits'])} qubits, P = {int(size['num_params'])}, {size['hamiltonian']}).",
-        f"At {budget:,} shots a gradient the relative error of sampled parameter-shift grows with P with the "
-        f"exponent {growth} over all sizes.",
+        f"With total shots the relative error changes with the exponent: {exponents} ({int(size['qubits'])} qubits, "
+        f"P = {int(size['num_params'])}, {size['hamiltonian']}). SPSA stays at the noise of its one random direction.",
+        f"At {int(by_params['total_shots'].max()):,} shots a gradient the relative error of sampled parameter-shift "
+        f"grows with P, by depth, with the exponent {growth} at {int(deep['qubits'].iloc[0])} qubits.",
         f"Observed squared error over the error that the estimator predicts from its own shots: {quality}. One is "
-        "right; the brackets are 95 percent intervals over gradients.",
+        "right; the brackets are 95 percent intervals over gradients. SPSA with one direction is left out: its error "
+        "and its error bar are both set by one slope, so their ratio cannot fail.",
     ]
 
 
 def _hybrid_sentences(rows: pd.DataFrame) -> list[str]:
     part = hybrid_steps(rows)
+    few_steps, many_steps = int(part["compare_at"].max()), int(part["steps"].max())
     sentences = []
     for encoder in part["encoder"].unique():
         data = part[part["encoder"] == encoder]
-        at_steps = ", ".join(
-            f"{method} {_percent(mean_accuracy(data[data['method'] == method]['accuracy_equal_steps']))}"
-            for method in in_order(data["method"].unique().tolist())
-        )
-        spsa = _percent(mean_accuracy(data[data["method"] == "SPSA"]["accuracy_end"]))
-        shift = data[data["method"] == SAMPLED[0]]
-        seconds = data.groupby("method")["device_seconds"].mean()
-
-        def hours(method: str, seconds: pd.Series = seconds) -> float:
-            return _number(seconds[method] / 3600)
-
+        short = [method for method in in_order(data["method"].unique().tolist()) if method != CONTROL]
         sentences.append(
-            f"{encoder[0].upper()}{encoder[1:]} encoder, {int(data['encoder_params'].iloc[0]):,} parameters, after "
-            f"{int(data['compare_at'].iloc[0])} steps: {at_steps}. With all shots of that sampled parameter-shift run "
-            f"({_percent(mean_accuracy(shift['accuracy_end']))}), spent on ten times as many steps, SPSA reaches "
-            f"{spsa}; with two jobs a step a Heron device would take an estimated {hours('SPSA')} h instead of "
-            f"{hours(SAMPLED[0])} h."
+            f"{encoder[0].upper()}{encoder[1:]} encoder, {int(data['encoder_params'].iloc[0]):,} parameters. After "
+            f"{few_steps} steps: {_accuracies(data, short, 'accuracy_equal_steps')}; {FEW} and {SIMULTANEOUS} have "
+            f"spent a tenth of the shots of {SHIFT} by then. After the same {int(data['cost_shots'].max()):,} shots: "
+            f"{_accuracies(data, [SHIFT, FEW, SIMULTANEOUS], 'accuracy_end')}, the last two in {many_steps} steps."
         )
-    both = part.pivot_table(index=["encoder", "replicate"], columns="method", values="accuracy_equal_steps")
-    # Encoders of one replicate share digits and starts: the replicate is the independent unit.
-    gap = mean((both["backprop"] - both[CONTROL]).groupby("replicate").mean())
+    ends, starts = (_by_pair(part, column) for column in ("accuracy_end", "accuracy_equal_steps"))
+    steps = _mean_difference(ends, FEW, SHIFT)
+    rule = _mean_difference(ends, FEW, SIMULTANEOUS)
+    seconds = part.groupby("method")["device_seconds"].mean() / 3600
     sentences.append(
-        f"Control: with exact gradients the circuit is {_points(gap)} of accuracy ahead of the classical layer with "
-        "as many weights, averaged over encoders, in "
-        f"{gap.count} pairs that share digits, encoders and heads; "
-        + (
-            "the interval does not hold zero, for this task, these sizes and these learning rates."
-            if gap.low is not None and gap.high is not None and (gap.low > 0 or gap.high < 0)
-            else "the interval holds zero, so no advantage of either is shown."
-        )
+        f"At equal shots, many steps with few shots beat few steps with many by {_points(steps)}{_verdict(steps)}; at "
+        f"equal shots and steps, parameter-shift is ahead of SPSA by {_points(rule)}{_verdict(rule)}. With two jobs a "
+        f"step, a Heron device would take an estimated {_number(seconds[FEW])} h for {many_steps} steps and "
+        f"{_number(seconds[SHIFT])} h for {few_steps}."
+    )
+    early, late = (_mean_difference(table, "backprop", CONTROL) for table in (starts, ends))
+    sentences.append(
+        f"Control: with exact gradients the circuit is ahead of the classical layer with as many weights by "
+        f"{_points(early)} after {few_steps} steps{_verdict(early)} and by {_points(late)} after {many_steps}"
+        f"{_verdict(late)}. Differences are averaged over encoders, in {late.count} pairs that share digits, encoders "
+        "and heads, for this task, these sizes and learning rates."
     )
     return sentences
+
+
+def _accuracies(data: pd.DataFrame, methods: Sequence[str], column: str) -> str:
+    return ", ".join(
+        f"{method} {_percent(mean_accuracy(data[data['method'] == method][column]))}" for method in methods
+    )
+
+
+def _by_pair(part: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Accuracies by replicate and method, averaged over encoders, which share digits and starts."""
+    return part.pivot_table(index="replicate", columns="method", values=column)
+
+
+def _mean_difference(table: pd.DataFrame, ahead: str, behind: str) -> Estimate:
+    return mean(table[ahead] - table[behind])
+
+
+def _verdict(difference: Estimate) -> str:
+    """Whether the interval of a difference holds zero."""
+    if difference.low is None or difference.high is None:
+        return " (too few pairs for an interval)"
+    if difference.low > 0 or difference.high < 0:
+        return ""
+    return " (the interval holds zero: no difference is shown)"
 
 
 def _paired_ratio(part: pd.DataFrame, above: str, below: str, column: str) -> Estimate:
     keys = ["entangler", "hamiltonian", "qubits", "layers", "replicate"]
     wide = part.pivot_table(index=keys, columns="method", values=column)
-    return geometric_mean(wide[above] / wide[below])
+    both = wide[[above, below]].dropna()
+    return geometric_mean(both[above] / both[below])
 
 
 def _observed_over_predicted(part: pd.DataFrame, method: str) -> Estimate:

@@ -1,85 +1,47 @@
-"""The figures of `gradient_scaling`, as functions of its rows."""
+"""Figures of part A of `gradient_scaling`, as functions of its rows."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, ScalarFormatter
+from matplotlib.ticker import ScalarFormatter
 
-from hybrid.pipeline import PHASES
-from studies.engine.figures import ESTIMATOR_STYLES, Figure, band, canvas, estimator_style, reference_slope
-from studies.engine.statistics import Estimate, LineFit, fit_power, geometric_mean, mean
-from studies.scaling.gradient_alone import BUDGETS, SIZES
-from studies.scaling.gradient_alone import PART as ALONE
-from studies.scaling.hybrid_step import CONTROL, ENCODERS
-from studies.scaling.hybrid_step import PART as HYBRID
+from studies.engine.figures import Figure, canvas, estimator_style, reference_slope
+from studies.engine.statistics import Estimate, geometric_mean
+from studies.scaling.selection import (
+    CALIBRATED,
+    SAMPLED,
+    TWO_BASES,
+    alone,
+    in_order,
+    largest_qubits,
+    power,
+    root_mean_square,
+    slope_text,
+    sweep,
+)
 
-SAMPLED = ("parameter-shift (shots)", "finite differences", "SPSA")
 # Draws that coincide by nature, 2P circuits of two methods, are told apart by size.
 _MARKER_SIZES = {"parameter-shift": 9.0, "parameter-shift (shots)": 6.5, "finite differences": 4.0}
 
 
-def alone(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of part A at its common budget."""
-    part = rows[(rows["part"] == ALONE) & (rows["varied"] == SIZES)].copy()
-    part["relative_error"] = np.sqrt(part["squared_error"] / part["squared_norm"])
-    return part
-
-
-def sweep(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of part A in which the budget is varied at one size."""
-    part = rows[(rows["part"] == ALONE) & (rows["varied"] == BUDGETS)].copy()
-    part["relative_error"] = np.sqrt(part["squared_error"] / part["squared_norm"])
-    return part
-
-
-def hybrid_steps(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of part B."""
-    return rows[rows["part"] == HYBRID]
-
-
-def in_order(methods: Sequence[str]) -> list[str]:
-    """Methods in the order of the fixed styles, so that legends agree."""
-    present = set(methods)
-    return [name for name in ESTIMATOR_STYLES if name in present]
-
-
-def largest_qubits(part: pd.DataFrame) -> pd.DataFrame:
-    """Rows with the most qubits; there parameters grow with layers alone."""
-    return part[part["qubits"] == part["qubits"].max()]
-
-
-def power(part: pd.DataFrame, x: str, y: str) -> LineFit | None:
-    """Exponent of y against x, with a factor for each circuit and Hamiltonian; None when there is no fit."""
-    if part[x].nunique() < 3 or (part[y] <= 0).any() or part[y].isna().any():
-        return None
-    return fit_power(part[x], part[y], groups=(part["entangler"] + part["hamiltonian"]).tolist())
-
-
-def slope_text(fit: LineFit | None) -> str:
-    """A fitted exponent with its interval, for a legend."""
-    if fit is None:
-        return "no fit"
-    slope = fit.slope
-    if slope.low is None or slope.high is None:
-        return _two_digits(slope.value)
-    return f"{_two_digits(slope.value)} [{_two_digits(slope.low)}, {_two_digits(slope.high)}]"
-
-
-def _two_digits(value: float) -> str:
-    """Two decimals, and no minus sign before zero."""
-    return f"{round(value, 2) + 0.0:.2f}"
+def figures(rows: pd.DataFrame) -> list[Figure]:
+    """The figures that the rows carry; none before every method has a row at every size."""
+    drawn: list[Figure] = []
+    if len(alone(rows)):
+        drawn.append(cost_figure(rows))
+    if len(alone(rows)) and len(sweep(rows)):
+        drawn += [error_figure(rows), prediction_figure(rows)]
+    return drawn
 
 
 def cost_figure(rows: pd.DataFrame) -> Figure:
     """Circuits, time and operations of one gradient against parameters."""
     part = alone(rows)
-    part = part[part["hamiltonian"] == part["hamiltonian"].max()]
+    part = part[part["hamiltonian"] == TWO_BASES]
     deep = largest_qubits(part)
     figure, axes = canvas(width=12.5, height=4.8, columns=3)
     panels = (
@@ -127,16 +89,6 @@ def cost_figure(rows: pd.DataFrame) -> Figure:
     )
 
 
-def root_mean_square(values: pd.Series) -> Estimate:
-    """Root of the mean square, with the interval of the mean square carried over on the log scale."""
-    square = mean(values**2)
-    root = math.sqrt(square.value)
-    if square.high is None:
-        return replace(square, value=root)
-    reach = math.exp((square.high - square.value) / square.value / 2)
-    return replace(square, value=root, low=root / reach, high=root * reach)
-
-
 def _fitted(
     ax: Axes,
     data: pd.DataFrame,
@@ -180,7 +132,7 @@ def _theory_of_work(ax: Axes, deep: pd.DataFrame, column: str) -> None:
 def error_figure(rows: pd.DataFrame) -> Figure:
     """Error of one gradient against shots, and against parameters at equal shots."""
     by_shots, by_params = sweep(rows), alone(rows)
-    by_params = by_params[by_params["hamiltonian"] == by_params["hamiltonian"].max()]
+    by_params = by_params[by_params["hamiltonian"] == TWO_BASES]
     figure, axes = canvas(width=10.5, height=4.8, columns=2)
     points: list[pd.DataFrame] = []
     for ax, data, x, label in (
@@ -243,11 +195,11 @@ def prediction_figure(rows: pd.DataFrame) -> Figure:
     part = pd.concat([alone(rows), sweep(rows)])
     figure, (ax,) = canvas(width=5.6, height=5.2)
     keys = ["method", "entangler", "hamiltonian", "qubits", "layers", "total_shots"]
-    sampled = part[part["method"].isin(SAMPLED)]
+    sampled = part[part["method"].isin(CALIBRATED)]
     points = sampled.groupby(keys, as_index=False)[["predicted_squared_error", "squared_error"]].mean()
     points["predicted"] = np.sqrt(points["predicted_squared_error"])
     points["observed"] = np.sqrt(points["squared_error"])
-    for method in SAMPLED:
+    for method in CALIBRATED:
         of_method = points[points["method"] == method]
         ax.plot(
             of_method["predicted"], of_method["observed"], linestyle="", alpha=0.7, label=method,
@@ -266,132 +218,7 @@ def prediction_figure(rows: pd.DataFrame) -> Figure:
         points=points[[*keys, "predicted", "observed"]],
         caption=(
             "Every size and budget of part A: the norm of the error that an estimator reports, from its own shots, "
-            "against the norm of its error. Each point is a root mean square over replicates."
+            "against the norm of its error. Each point is a root mean square over replicates. SPSA with one direction "
+            "is left out: its error and its error bar are both set by one slope, so they agree whatever happens."
         ),
     )
-
-
-def phases_figure(rows: pd.DataFrame) -> Figure:
-    """Where the time of a hybrid step goes."""
-    part = hybrid_steps(rows)
-    encoders = [name for name in ENCODERS if name in set(part["encoder"])]
-    figure, axes = canvas(width=4.0 * len(encoders), height=4.6, columns=len(encoders))
-    table = pd.DataFrame(part["phase_wall_seconds"].tolist(), index=part.index)
-    data = pd.concat([part[["encoder", "method"]], table], axis=1)
-    means = data.groupby(["encoder", "method"])[list(PHASES)].mean() * 1e3
-    totals = data.assign(total=table.sum(axis=1) * 1e3)
-    shades = ("#0072B2", "#E69F00", "#D55E00", "#56B4E9", "#999999")
-    top = 0.0
-    for ax, encoder in zip(axes, encoders, strict=True):
-        methods = in_order(part[part["encoder"] == encoder]["method"].tolist())
-        for i, method in enumerate(methods):
-            bottom = 0.0
-            for phase, shade in zip(PHASES, shades, strict=True):
-                height = float(means.loc[(encoder, method), phase])  # pyright: ignore
-                ax.bar(i, height, bottom=bottom, color=shade, label=phase if i == 0 else None)
-                bottom += height
-            of_method = totals[(totals["encoder"] == encoder) & (totals["method"] == method)]["total"]
-            estimate = mean(of_method)
-            if estimate.low is not None and estimate.high is not None:
-                errors = [[estimate.value - estimate.low], [estimate.high - estimate.value]]
-                ax.errorbar(i, estimate.value, yerr=errors, color="black", linewidth=1.0)
-                top = max(top, estimate.high)
-            top = max(top, bottom)
-        ax.set_xticks(range(len(methods)), methods, rotation=35, ha="right", fontsize=8)
-        ax.set_xlabel(f"{encoder} encoder")
-        ax.set_ylabel("wall time of one step (ms)")
-    for ax in axes:
-        ax.set_ylim(0, top * 1.08)
-    figure.legend(
-        *axes[0].get_legend_handles_labels(), fontsize=9, loc="outside upper center", ncols=len(PHASES)
-    )
-    return Figure(
-        name="phases",
-        figure=figure,
-        points=means.reset_index(),
-        caption=(
-            "Where the time of one hybrid training step goes, by gradient rule of the circuit, on one thread; the head "
-            "counts with the circuits. Bars: 95 percent intervals of the total over replicates."
-        ),
-    )
-
-
-def accuracy_figure(rows: pd.DataFrame) -> Figure:
-    """Held-out accuracy against cumulative shots."""
-    part = hybrid_steps(rows)
-    encoders = [name for name in ENCODERS if name in set(part["encoder"])]
-    figure, axes = canvas(width=4.2 * len(encoders), height=4.4, columns=len(encoders))
-    points: list[pd.DataFrame] = []
-    for ax, encoder in zip(axes, encoders, strict=True):
-        data = part[part["encoder"] == encoder]
-        for method in ("parameter-shift (shots)", "SPSA"):
-            of_method = data[data["method"] == method]
-            if len(of_method):
-                curve = _curve(of_method).assign(encoder=encoder, method=method)
-                points.append(curve)
-                ax.plot(curve["shots"], curve["accuracy"], label=method, **estimator_style(method))
-                band(ax, curve["shots"], curve["low"], curve["high"], estimator_style(method)["color"])
-        for method in ("backprop", CONTROL):
-            of_method = data[data["method"] == method]
-            if len(of_method):
-                end = mean_accuracy(of_method["accuracy_equal_steps"])
-                points.append(
-                    pd.DataFrame(
-                        {"accuracy": [end.value], "low": [end.low], "high": [end.high], "encoder": [encoder],
-                         "method": [method]}
-                    )
-                )  # fmt: skip
-                label = f"{method}, no shots" if method == CONTROL else "exact gradient, no shots"
-                ax.axhline(end.value, color=estimator_style(method)["color"], linestyle="--", label=label)
-        ax.set_xlim(left=0)
-        ax.set_ylim(0, 1)
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda shots, _: f"{shots / 1e6:g}"))
-        ax.set_xlabel(f"million shots so far, {encoder} encoder")
-        ax.set_ylabel("accuracy on held-out digits")
-    axes[0].legend(fontsize=8, loc="lower right")
-    return Figure(
-        name="accuracy",
-        figure=figure,
-        points=pd.concat(points),
-        caption=(
-            "Held-out accuracy, judged with exact circuit values, against all shots spent, forward and backward. "
-            "Dashed: after the same number of steps as sampled parameter-shift, with exact gradients, and with the "
-            "classical layer of as many weights in the circuit's place. Averages are taken on the log-odds scale; "
-            "bands are 95 percent intervals over replicates."
-        ),
-    )
-
-
-def mean_accuracy(accuracies: pd.Series) -> Estimate:
-    """Mean and interval of accuracies on the log-odds scale, where intervals stay between zero and one."""
-    inside = accuracies.clip(1e-3, 1 - 1e-3)
-    odds = mean(np.log(inside / (1 - inside)))
-
-    def back(value: float | None) -> float | None:
-        return None if value is None else 1 / (1 + math.exp(-value))
-
-    return replace(odds, value=1 / (1 + math.exp(-odds.value)), low=back(odds.low), high=back(odds.high))
-
-
-def _curve(of_method: pd.DataFrame) -> pd.DataFrame:
-    """Mean accuracy with its interval at each checkpoint that all replicates have."""
-    curves = [
-        pd.DataFrame(curve, columns=pd.Index(["step", "shots", "accuracy"])) for curve in of_method["curve"]
-    ]
-    rows = []
-    for (step, shots), group in pd.concat(curves).groupby(["step", "shots"]):  # pyright: ignore
-        estimate = mean_accuracy(group["accuracy"])
-        rows.append((step, shots, estimate.value, estimate.low, estimate.high))
-    table = pd.DataFrame(rows, columns=pd.Index(["step", "shots", "accuracy", "low", "high"]))
-    return table[table["shots"] > 0]
-
-
-def figures(rows: pd.DataFrame) -> list[Figure]:
-    """All figures of the study."""
-    return [
-        cost_figure(rows),
-        error_figure(rows),
-        prediction_figure(rows),
-        phases_figure(rows),
-        accuracy_figure(rows),
-    ]

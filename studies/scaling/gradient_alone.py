@@ -146,7 +146,7 @@ def run(task: Task) -> dict[str, Any]:
     error = gradient.values - exact
     norms = float(gradient.values.norm() * exact.norm())
     sizes = task.spec["varied"] == SIZES
-    cost, wall = _resources(once) if sizes else (Cost(), [])
+    cost, wall = _resources(once) if sizes else (_NOT_MEASURED, [])
     device = None
     if shots is not None:
         device = device_cost(method.estimator, objective, total_shots=shots)
@@ -166,6 +166,9 @@ def run(task: Task) -> dict[str, Any]:
     }
 
 
+_NOT_MEASURED = Cost(wall_seconds=None, cpu_seconds=None, flops=None, peak_bytes=None, energy_joules=None)
+
+
 def _separate_flops(objective: Objective) -> int:
     """Operations of the shifted circuits when each is simulated on its own, by formula."""
     simulator = Exact().simulator(objective)
@@ -178,7 +181,10 @@ _LEAST_REPEATS = 3
 
 
 def _resources(once: Callable[[], object]) -> tuple[Cost, list[float]]:
-    """Median time of a warm run, and memory and operations of one run each, measured apart."""
+    """Median time of a warm run, and memory and operations of one run each, measured apart.
+
+    The cost is that of one gradient, not of all the runs that measuring took.
+    """
     walls: list[float] = []
     cpus: list[float] = []
     while len(walls) < _LEAST_REPEATS or sum(walls) < _TIMING_SECONDS:
@@ -207,10 +213,12 @@ def _resources(once: Callable[[], object]) -> tuple[Cost, list[float]]:
 
 
 def price(task: Task) -> Cost:
-    """Circuits and shots of a task, all simulated."""
+    """Circuits and shots of a task, and an estimate of what they would take and cost on a Heron device."""
     method = METHODS[str(task.spec["method"])]
     shots: int | None = task.spec["total_shots"]  # pyright: ignore[reportAssignmentType]
-    return method.estimator.price(_objective_of(task), total_shots=shots)
+    if shots is None:
+        return method.estimator.price(_objective_of(task))
+    return device_cost(method.estimator, _objective_of(task), total_shots=shots)
 
 
 def duration(task: Task) -> float:

@@ -49,7 +49,7 @@ class Training:
     steps: int
     batch: int
     shots_per_circuit: int
-    """Of sampled parameter-shift; SPSA spends a tenth of the shots of a step and takes ten times the steps."""
+    """Of sampled parameter-shift. Two methods spend a tenth of the shots of a step and take ten times the steps."""
     encoder_rate: float = 0.001
     """Learning rate of Adam for the encoder, which is trained already."""
     rate: float = 0.05
@@ -60,22 +60,32 @@ class Training:
     replicates: int
 
 
-SPSA_SAVING = 10
+SAVING = 10
+SHIFT, FEW, SIMULTANEOUS = "parameter-shift (shots)", "parameter-shift (few shots)", "SPSA"
+_ESTIMATORS: Mapping[str, AbstractGradientEstimator] = {
+    "backprop": Backprop(),
+    "parameter-shift": ParameterShift(),
+    SHIFT: ParameterShift(),
+    FEW: ParameterShift(),
+    SIMULTANEOUS: SPSA(),
+}
 
 
 def methods(training: Training) -> dict[str, dict[str, Any]]:
-    """Steps and shots a gradient of each method."""
+    """Steps and shots a gradient of each method; the three with shots spend as many in all."""
     rotations = NUM_QUBITS + 2 * NUM_QUBITS * NUM_LAYERS
-    each = training.shots_per_circuit
-    # A step of SPSA runs three circuits a row, one forward and two back, on a tenth of the shots.
-    third = (2 * rotations + 1) * each // (3 * SPSA_SAVING)
-    exact = {"steps": training.steps, "total_shots": None, "value_shots": None}
+    each, few = training.shots_per_circuit, training.shots_per_circuit // SAVING
+    # A step of SPSA runs three circuits a row, one forward and two back.
+    third = (2 * rotations + 1) * few // 3
+    exact = {"total_shots": None, "value_shots": None}
+    short, long = {"steps": training.steps}, {"steps": training.steps * SAVING}
     return {
-        "backprop": exact,
-        "parameter-shift": exact,
-        "parameter-shift (shots)": {**exact, "total_shots": 2 * rotations * each, "value_shots": each},
-        "SPSA": {"steps": training.steps * SPSA_SAVING, "total_shots": 2 * third, "value_shots": third},
-        CONTROL: exact,
+        "parameter-shift": {**short, **exact},
+        SHIFT: {**short, "total_shots": 2 * rotations * each, "value_shots": each},
+        FEW: {**long, "total_shots": 2 * rotations * few, "value_shots": few},
+        SIMULTANEOUS: {**long, "total_shots": 2 * third, "value_shots": third},
+        "backprop": {**long, **exact},
+        CONTROL: {**long, **exact},
     }
 
 
@@ -133,20 +143,14 @@ def dense_linear(inputs: int, outputs: int, rng: np.random.Generator) -> nn.Line
     return layer
 
 
+_SHARED = ("replicate", "pretrain_steps", "batch", "num_train", "num_test")
+
+
 @lru_cache(maxsize=2)
-def _pretrained(
-    replicate: int, steps: int, batch: int, num_train: int, num_test: int
-) -> tuple[nn.Module, Digits]:
+def _pretrained(shared: Task) -> tuple[nn.Module, Digits]:
     """Digits, and the dense encoder trained briefly under a linear head; the same for all methods."""
-    shared = {
-        "replicate": replicate,
-        "steps": steps,
-        "batch": batch,
-        "num_train": num_train,
-        "num_test": num_test,
-    }
-    task = Task(study="gradient_scaling", version=1, spec=shared)
-    digits = load_digits(num_train=num_train, num_test=num_test, rng=task.generator("digits"))
+    task, spec = shared, dict[str, Any](shared.spec)
+    digits = load_digits(num_train=spec["num_train"], num_test=spec["num_test"], rng=task.generator("digits"))
     rng = task.generator("encoder")
     encoder = nn.Sequential(
         dense_linear(784, 256, rng), nn.ReLU(), dense_linear(256, 64, rng), nn.ReLU(),
@@ -154,7 +158,9 @@ def _pretrained(
     )  # fmt: skip
     model = nn.Sequential(encoder, dense_linear(NUM_QUBITS, NUM_CLASSES, rng))
     optimiser = torch.optim.Adam(model.parameters(), lr=0.002)
-    for images, labels in batches(digits, batch, steps, task.generator("pretraining batches")):
+    for images, labels in batches(
+        digits, spec["batch"], spec["pretrain_steps"], task.generator("pretraining batches")
+    ):
         optimiser.zero_grad()
         nn.functional.cross_entropy(model(images), labels).backward()
         optimiser.step()
@@ -189,11 +195,10 @@ def _middle(start: Task, task: Task) -> nn.Module:
     if method == CONTROL:
         return ScaledTanh(NUM_QUBITS, start.generator("control"))
     objective, inputs = _classifier()
-    estimators: dict[str, AbstractGradientEstimator] = {"backprop": Backprop(), "SPSA": SPSA()}
     layer = QuantumLayer(
         objective,
         inputs=inputs,
-        estimator=estimators.get(method, ParameterShift()),
+        estimator=_ESTIMATORS[method],
         backend=Exact() if total_shots is None else Sampled(),
         total_shots=total_shots,
         value_shots=spec["value_shots"],
@@ -220,9 +225,7 @@ def _compressed(dense: nn.Module, form: str, keep: float) -> nn.Module:
 def run(task: Task) -> dict[str, Any]:
     """Metrics of one training run: accuracies on the way, costs by phase."""
     spec: dict[str, Any] = dict(task.spec)
-    dense, digits = _pretrained(
-        spec["replicate"], spec["pretrain_steps"], spec["batch"], spec["num_train"], spec["num_test"]
-    )
+    dense, digits = _pretrained(replace(task, spec={name: spec[name] for name in _SHARED}))
     encoder = _compressed(dense, spec["encoder"], spec["keep"])
     # Methods of one replicate start at the same weights and see the same batches: they are compared in pairs.
     start = replace(task, spec={"replicate": spec["replicate"]})
@@ -286,7 +289,7 @@ def _device_seconds(shots: int, steps: int) -> float:
 
 
 def price(task: Task) -> Cost:
-    """Circuits and shots of a training run, forward and backward, all simulated."""
+    """Circuits and shots of a training run, and an estimate of what they would cost on a Heron device."""
     spec: dict[str, Any] = dict(task.spec)
     if spec["method"] == CONTROL:
         return Cost()
@@ -298,11 +301,22 @@ def price(task: Task) -> Cost:
         backward = layer.estimator.price(layer.objective, rows=1, total_shots=spec["total_shots"])
     forward_shots = layer.value_shots or 0
     bases = len(layer.objective.groups)
-    return Cost(
-        circuits=rows * (backward.circuits + bases),
+    circuits = Cost(
+        circuits=rows * (backward.circuits + (1 if spec["method"] == "backprop" else bases)),
         shots=rows * (backward.shots + forward_shots),
         sources={"circuits": "computed", "shots": "computed"},
     )
+    if circuits.shots == 0:
+        return circuits
+    seconds = _device_seconds(circuits.shots, spec["steps"])
+    dollars = seconds * HERON.dollars_per_second
+    estimate = Cost(
+        jobs=2 * spec["steps"],
+        qpu_seconds=seconds,
+        dollars=dollars,
+        sources={"jobs": "computed", "qpu_seconds": "estimated", "dollars": "estimated"},
+    )
+    return circuits + estimate
 
 
 def duration(task: Task) -> float:

@@ -62,7 +62,7 @@ def test_every_final_rule_has_no_subclasses() -> None:
 
 def test_every_simulated_backend_is_under_contract() -> None:
     simulated = _final_subclasses(AbstractBackend)
-    assert {Exact, Sampled} <= simulated
+    assert simulated == {type(each) for each in BACKENDS}
     assert {type(open_backend(name)) for name in ("exact", "sampled")} == {type(each) for each in BACKENDS}
     assert {"exact", "sampled"} <= set(OPENABLE)
 
@@ -76,7 +76,8 @@ def test_gradient_is_the_closed_form(case: EstimatorCase, system: System) -> Non
     error = np.abs(gradient.values.numpy() - expected)
     if case.tolerance is not None:
         assert error.max() < case.tolerance * max(1.0, system.scale)
-        assert (gradient.std_errors == 0).all()
+        rounding = 1e-8 if case.name == "finite differences" else 0.0
+        assert (gradient.std_errors <= rounding).all()
     else:
         # Var_i = sum over j != i of g_j^2, divided by the number of directions (Spall 1992).
         squares = (expected**2).sum(-1, keepdims=True) - expected**2

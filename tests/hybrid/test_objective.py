@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
-from qiskit.quantum_info import Pauli, SparsePauliOp
+from qiskit.quantum_info import Operator, Pauli, SparsePauliOp
 
 from hybrid import SPSA, Adjoint, Backprop, FiniteDifference, Objective, ParameterShift
 from hybrid.backends import Exact, Sampled, open_backend
@@ -136,9 +137,9 @@ def test_a_value_needs_two_shots_a_basis() -> None:
 def test_sampling_needs_shots_and_a_generator(case: EstimatorCase) -> None:
     with pytest.raises(ValueError, match="`total_shots` must be given on the backend Sampled"):
         case.estimator.gradient(_objective(), THETA, backend=Sampled(), rng=_rng())
-    with pytest.raises(ValueError, match="`rng` must be given"):
+    with pytest.raises(ValueError, match="`rng` must be"):
         case.estimator.gradient(_objective(), THETA, backend=Sampled(), total_shots=10_000)
-    with pytest.raises(ValueError, match="`rng` must be given on the backend Sampled"):
+    with pytest.raises(ValueError, match="`rng` must be a numpy Generator on the backend Sampled"):
         _objective().value(THETA, backend=Sampled(), total_shots=100)
 
 
@@ -177,7 +178,7 @@ def test_a_step_that_is_not_positive_is_refused(rule: type, step: float) -> None
 
 
 def test_no_directions_are_refused() -> None:
-    with pytest.raises(ValueError, match="`directions` must be at least 1"):
+    with pytest.raises(ValueError, match="`directions` must be a whole number of at least 1"):
         SPSA(directions=0)
 
 
@@ -243,3 +244,34 @@ def _two_level() -> Objective:
     circuit.ry(a, 0)
     circuit.cry(2 * b, 0, 1)
     return Objective(circuit, [SparsePauliOp(["ZI", "XX"], [1.0, 0.4]), SparsePauliOp("IZ")])
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda: Objective("x", SparsePauliOp("Z")), "`circuit` must be a qiskit QuantumCircuit"),  # pyright: ignore
+        (lambda: Objective(QuantumCircuit(1), Operator(np.eye(2))), "from_operator"),  # pyright: ignore
+        (
+            lambda: ParameterShift().gradient(QuantumCircuit(1), [0.1], backend=Exact()),
+            "must be an Objective",
+        ),  # pyright: ignore
+        (lambda: ParameterShift().gradient(one(), [0.1], backend="exact"), "`backend` must be a backend"),  # pyright: ignore
+        (lambda: Adjoint().gradient(one(), [0.1], backend=Exact), "`backend` must be a backend"),  # pyright: ignore
+        (lambda: one().value("abc", backend=Exact()), "`theta` must be numbers"),
+        (lambda: one().value([[1.0], [1.0, 2.0]], backend=Exact()), "`theta` must be numbers"),  # pyright: ignore
+    ],
+)
+def test_a_thing_of_another_kind_is_named(call: Callable[[], object], match: str) -> None:
+    with pytest.raises(TypeError, match=match):
+        call()
+
+
+def test_shots_without_number_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"`total_shots` must be at most 9,007,199,254,740,992"):
+        ParameterShift().plan(one(), [0.1], total_shots=10**17)
+
+
+def one() -> Objective:
+    circuit = QuantumCircuit(1)
+    circuit.ry(Parameter("a"), 0)
+    return Objective(circuit, SparsePauliOp("Z"))

@@ -123,9 +123,10 @@ def test_length_of_a_circuit_is_that_of_its_gates() -> None:
     circuit = QuantumCircuit(2)
     circuit.ry(0.1, 0)
     circuit.ry(0.1, 1)
+    circuit.rz(0.1, 1)  # a change of frame takes no time
     circuit.cx(0, 1)
     circuit.ry(0.1, 1)
-    assert circuit_seconds(circuit) == pytest.approx(84e-9 + 2 * 2 * 24e-9 + 1.56e-6)
+    assert circuit_seconds(circuit) == pytest.approx(1.58e-6 + 84e-9 + 2 * 2 * 24e-9 + 1.56e-6)
 
 
 @pytest.mark.parametrize("case", ESTIMATOR_CASES, ids=lambda case: case.name)
