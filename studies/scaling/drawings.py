@@ -96,6 +96,7 @@ def _fitted(
     y: str,
     method: str,
     average: Callable[[pd.Series], Estimate] = geometric_mean,
+    exponent: bool = True,
 ) -> pd.DataFrame:
     """Draws averages with intervals, and the fitted exponent in the legend; returns the points."""
     rows = []
@@ -107,7 +108,7 @@ def _fitted(
     high = (points["high"].fillna(points[y]) - points[y]).clip(lower=0)
     ax.errorbar(
         points[x], points[y], yerr=[low, high], linewidth=1.0, markersize=_MARKER_SIZES.get(method, 5.0),
-        label=f"{method}: {slope_text(power(data, x, y))}", **estimator_style(method),
+        label=f"{method}: {slope_text(power(data, x, y))}" if exponent else method, **estimator_style(method),
     )  # fmt: skip
     return points.assign(method=method, quantity=y).rename(columns={x: "x", y: "y"})
 
@@ -142,19 +143,21 @@ def error_figure(rows: pd.DataFrame) -> Figure:
         for method in SAMPLED:
             of_method = data[data["method"] == method]
             if len(of_method):
-                points.append(_fitted(ax, of_method, x, "relative_error", method, root_mean_square))
+                points.append(
+                    _fitted(ax, of_method, x, "relative_error", method, root_mean_square, x == "total_shots")
+                )
         ax.set_xscale("log", base=10 if x == "total_shots" else 2)
         ax.set_yscale("log")
         ax.set_xlabel(label)
         ax.set_ylabel("relative error of the gradient, |g - exact| / |exact|")
         ax.axhline(1.0, color="#777777", linewidth=0.8, linestyle=":")
     _theory_of_error(axes[0], by_shots)
-    for ax, variable in zip(axes, ("shots", "P"), strict=True):
+    for ax, title in zip(axes, ("exponent in shots, 95 % interval", None), strict=True):
         ax.legend(
             fontsize=8,
             loc="upper left",
             bbox_to_anchor=(0.0, -0.14),
-            title=f"exponent in {variable}, 95 % interval",
+            title=title,
         )
     size = by_shots.iloc[0]
     budget = int(by_params["total_shots"].max())
