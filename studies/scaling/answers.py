@@ -130,9 +130,10 @@ def _cost_sentences(rows: pd.DataFrame) -> list[str]:
         f"Circuits for one gradient grow with the parameters P with the exponent: {circuits}; that is 2 P circuits, "
         "2 P circuits and 2 circuits, times the measurement bases.",
         f"Simulated on one thread at {int(deep['qubits'].iloc[0])} qubits, wall time grows with P, by depth, from "
-        f"P = {int(deep['num_params'].min())} to {int(deep['num_params'].max())}, with the mean exponent: {exponents}; the "
-        "exponents still rise with P, since small circuits cost the same few calls. At the deepest, all 2 P shifted "
-        f"circuits in one tangent pass take {ratios} times as long as the adjoint sweep, which gives the same numbers.",
+        f"P = {int(deep['num_params'].min())} to {int(deep['num_params'].max())}, with the mean exponent: "
+        f"{exponents}; exponents still rise with P, since small circuits cost the same few calls. At the deepest, "
+        f"all 2 P shifted circuits in one tangent pass take {ratios} times as long as the adjoint sweep, which gives "
+        "the same numbers.",
     ]
 
 
