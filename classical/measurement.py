@@ -8,14 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from classical.program import Program, ProgramBuilder
-
-_HADAMARD = torch.tensor([[1, 1], [1, -1]], dtype=torch.complex128) / 2**0.5
-# U with U P U^dagger = Z: measuring P is turning by U and reading bits.
-TURNS_TO_Z = {
-    "X": _HADAMARD,
-    "Y": _HADAMARD @ torch.diag(torch.tensor([1, -1j], dtype=torch.complex128)),
-}
+from classical.program import TURNS_TO_Z, Program, ProgramBuilder
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

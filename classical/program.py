@@ -16,6 +16,14 @@ PAULI_MATRICES: Mapping[str, Tensor] = {
 }
 
 
+_HADAMARD = torch.tensor([[1, 1], [1, -1]], dtype=torch.complex128) / 2**0.5
+# U with U P U^dagger = Z: measuring P is turning by U and reading bits.
+TURNS_TO_Z: Mapping[str, Tensor] = {
+    "X": _HADAMARD,
+    "Y": _HADAMARD @ torch.diag(torch.tensor([1, -1j], dtype=torch.complex128)),
+}
+
+
 def pauli_matrix(letters: str) -> Tensor:
     """Dense matrix of a Pauli string, shape (2^w, 2^w); the first letter is the most significant factor."""
     matrix = torch.ones(1, 1, dtype=torch.complex128)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from classical.program import FixedUnitary, PauliRotation, Program, pauli_matrix
+from classical.program import TURNS_TO_Z, FixedUnitary, PauliRotation, Program, pauli_matrix
 
 # A window that is not in front must take this many times the gates of one that is: measured, moving the axes
 # of a block costs half of the product that follows (12 and 16 qubits, two cores; 1.25 to 2 differ little).
@@ -146,12 +146,9 @@ def _narrow_steps(program: Program, width: int) -> list[_Step]:
 
 def _to_single_z(gate: PauliRotation) -> list[tuple[tuple[int, ...], Tensor]]:
     """Fixed gates V, in order, with V^dagger Z_last V equal to the gate's Pauli string."""
-    hadamard = torch.tensor([[1, 1], [1, -1]], dtype=torch.complex128) / 2**0.5
-    y_to_z = hadamard @ torch.diag(torch.tensor([1, -1j], dtype=torch.complex128))
     cnot = torch.eye(4, dtype=torch.complex128)[[0, 1, 3, 2]]
-    turns = {"X": hadamard, "Y": y_to_z}
     ladder: list[tuple[tuple[int, ...], Tensor]] = [
-        ((qubit,), turns[letter])
+        ((qubit,), TURNS_TO_Z[letter])
         for qubit, letter in zip(gate.qubits, gate.letters, strict=True)
         if letter != "Z"
     ]

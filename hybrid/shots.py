@@ -17,6 +17,15 @@ class BudgetTooSmall(ValueError):
     """`total_shots` does not give every circuit the shots that its error bar needs."""
 
 
+def balanced_reach(shots: Tensor) -> float:
+    """Step of a central difference times the frequency, at which truncation and shot noise balance.
+
+    (9 / N)^(1/6) for N shots an evaluation: h^4 f'''^2 / 36 + s^2 / (2 N h^2) is least at h^6 = 9 s^2 / (N f'''^2),
+    with s^2 = f'''^2 / Omega^6, which holds for one Pauli term of one frequency Omega.
+    """
+    return float((9 / shots.to(torch.float64).mean()) ** (1 / 6))
+
+
 def spread_shots(total_shots: int | None, num_circuits: int, num_groups: int) -> Tensor | None:
     """Returns shots for each circuit and basis, shape (circuits, groups), int64, that sum to the budget.
 

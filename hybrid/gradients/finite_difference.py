@@ -13,7 +13,7 @@ from hybrid.backends.base import Measured
 from hybrid.circuits import AbstractCircuits, FreeCircuits, ShiftedCircuits
 from hybrid.gradients.base import AbstractShotEstimator, Plan, Theta, gradient_rows
 from hybrid.objective import Objective
-from hybrid.shots import spread_shots
+from hybrid.shots import balanced_reach, spread_shots
 
 # Third root of the unit roundoff: the step at which truncation and roundoff of a central difference are equal.
 _EXACT_STEP = 6e-6
@@ -55,7 +55,7 @@ class FiniteDifference(AbstractShotEstimator):
         frequencies = torch.where(frequencies > 0, frequencies, 1.0)
         if shots is None:
             return _EXACT_STEP / frequencies
-        return (9 / shots.to(torch.float64).mean()) ** (1 / 6) / frequencies
+        return balanced_reach(shots) / frequencies
 
     def plan(
         self,

@@ -13,7 +13,7 @@ from hybrid.backends.base import Measured
 from hybrid.circuits import FreeCircuits
 from hybrid.gradients.base import AbstractShotEstimator, Plan, Theta, gradient_rows, shot_variances
 from hybrid.objective import Objective
-from hybrid.shots import spread_shots
+from hybrid.shots import balanced_reach, spread_shots
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ class SPSA(AbstractShotEstimator):
         reach = max(float(objective.program.max_frequencies().norm()), 1e-12)
         if shots is None:
             return 0.01 / reach
-        return (9 / float(shots.to(torch.float64).mean())) ** (1 / 6) / reach
+        return balanced_reach(shots) / reach
 
     def _own_variances(self, plan: Plan, measured: Measured, values: Tensor) -> Tensor:
         """Noise from the random directions, made so that with shot noise it gives the whole variance."""

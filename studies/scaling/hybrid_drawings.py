@@ -9,7 +9,8 @@ from matplotlib.ticker import FuncFormatter
 from hybrid.pipeline import PHASES
 from studies.engine.figures import Figure, band, canvas, estimator_style
 from studies.engine.statistics import mean
-from studies.scaling.hybrid_step import CONTROL, ENCODERS, FEW, SHIFT, SIMULTANEOUS
+from studies.scaling.hybrid_step import CONTROL, FEW, SHIFT, SIMULTANEOUS
+from studies.scaling.models import ENCODERS
 from studies.scaling.selection import hybrid_steps, in_order, mean_accuracy
 
 

@@ -2,41 +2,40 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from classical.cost import Cost
-from classical.digits import Digits, load_digits
+from classical.digits import Digits
 from hybrid import SPSA, Backprop, Objective, ParameterShift, QuantumLayer
 from hybrid.backends import Exact, Sampled
 from hybrid.gradients import AbstractGradientEstimator
 from hybrid.pipeline import HybridModel, Ledger, train_step
 from hybrid.pricing import HERON, circuit_seconds
-from qtn import LowRankLinear, MPOLinear, replace_linears
 from studies.circuits import angle_classifier
 from studies.engine import Task
+from studies.scaling.models import (
+    NUM_CLASSES,
+    NUM_FEATURES,
+    SHARED,
+    ScaledTanh,
+    accuracy,
+    batches,
+    compressed,
+    dense_linear,
+    pretrained,
+)
 
 PART = "hybrid step"
-NUM_QUBITS = 4
+NUM_QUBITS = NUM_FEATURES
 NUM_LAYERS = 3
-NUM_CLASSES = 10
 CONTROL = "control"
-
-# The encoder's two large layers and how they are replaced.
-ENCODERS: Mapping[str, Callable[[nn.Linear, float], nn.Module] | None] = {
-    "MPO": lambda linear, keep: MPOLinear.from_dense(linear, keep=keep),
-    "low rank": lambda linear, keep: LowRankLinear.from_dense(linear, keep=keep),
-    "dense": None,
-}
-_LARGE = ("0", "2")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,78 +111,6 @@ def specs(training: Training) -> Iterator[dict[str, Any]]:
                 }
 
 
-class ScaledTanh(nn.Module):
-    """The control for the circuit: `scale * tanh(W x + b)`, with as many weights as the circuit has."""
-
-    def __init__(self, size: int, rng: np.random.Generator) -> None:
-        super().__init__()
-        bound = 1 / math.sqrt(size)
-        self.weight = nn.Parameter(torch.from_numpy(rng.uniform(-bound, bound, (size, size))))
-        self.bias = nn.Parameter(torch.zeros(size, dtype=torch.float64))
-        self.scale = nn.Parameter(torch.ones(size, dtype=torch.float64))
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.scale * torch.tanh(inputs @ self.weight.T + self.bias)
-
-
-class Angles(nn.Module):
-    """Turns features into angles in (-pi, pi)."""
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return math.pi * torch.tanh(inputs)
-
-
-def dense_linear(inputs: int, outputs: int, rng: np.random.Generator) -> nn.Linear:
-    """A linear layer with torch's usual initial distribution, drawn from `rng`."""
-    layer = nn.Linear(inputs, outputs, dtype=torch.float64, device="meta").to_empty(device="cpu")
-    bound = 1 / math.sqrt(inputs)
-    with torch.no_grad():
-        layer.weight.copy_(torch.from_numpy(rng.uniform(-bound, bound, (outputs, inputs))))
-        layer.bias.copy_(torch.from_numpy(rng.uniform(-bound, bound, outputs)))
-    return layer
-
-
-_SHARED = ("replicate", "pretrain_steps", "batch", "num_train", "num_test")
-
-
-@lru_cache(maxsize=2)
-def _pretrained(shared: Task) -> tuple[nn.Module, Digits]:
-    """Digits, and the dense encoder trained briefly under a linear head; the same for all methods."""
-    task, spec = shared, dict[str, Any](shared.spec)
-    digits = load_digits(num_train=spec["num_train"], num_test=spec["num_test"], rng=task.generator("digits"))
-    rng = task.generator("encoder")
-    encoder = nn.Sequential(
-        dense_linear(784, 256, rng), nn.ReLU(), dense_linear(256, 64, rng), nn.ReLU(),
-        dense_linear(64, NUM_QUBITS, rng), Angles(),
-    )  # fmt: skip
-    model = nn.Sequential(encoder, dense_linear(NUM_QUBITS, NUM_CLASSES, rng))
-    optimiser = torch.optim.Adam(model.parameters(), lr=0.002)
-    for images, labels in batches(
-        digits, spec["batch"], spec["pretrain_steps"], task.generator("pretraining batches")
-    ):
-        optimiser.zero_grad()
-        nn.functional.cross_entropy(model(images), labels).backward()
-        optimiser.step()
-    return encoder, digits
-
-
-def batches(
-    digits: Digits, batch: int, steps: int, rng: np.random.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """`steps` random batches: images (batch, 784) and labels."""
-    flat = digits.train_images.flatten(1)
-    for _ in range(steps):
-        picked = torch.from_numpy(rng.choice(len(flat), size=batch, replace=False))
-        yield flat[picked], digits.train_labels[picked]
-
-
-def accuracy(model: nn.Module, digits: Digits) -> float:
-    """Fraction of held-out digits that the model gets right."""
-    with torch.no_grad():
-        guessed = model(digits.test_images.flatten(1)).argmax(1)
-    return float((guessed == digits.test_labels).double().mean())
-
-
 def _classifier() -> tuple[Objective, list[Any]]:
     circuit, inputs, observables = angle_classifier(NUM_QUBITS, NUM_LAYERS)
     return Objective(circuit, observables), list(inputs)
@@ -210,23 +137,11 @@ def _middle(start: Task, task: Task) -> nn.Module:
     return layer
 
 
-def _compressed(dense: nn.Module, form: str, keep: float) -> nn.Module:
-    """A copy of the encoder with its large layers in another form."""
-    make = ENCODERS[form]
-    if make is None:
-        return copy.deepcopy(dense)
-
-    def replacement(linear: nn.Linear) -> nn.Module:
-        return make(linear, keep)
-
-    return replace_linears(dense, dict.fromkeys(_LARGE, replacement))
-
-
 def run(task: Task) -> dict[str, Any]:
     """Metrics of one training run: accuracies on the way, costs by phase."""
     spec: dict[str, Any] = dict(task.spec)
-    dense, digits = _pretrained(replace(task, spec={name: spec[name] for name in _SHARED}))
-    encoder = _compressed(dense, spec["encoder"], spec["keep"])
+    dense, digits = pretrained(replace(task, spec={name: spec[name] for name in SHARED}))
+    encoder = compressed(dense, spec["encoder"], spec["keep"])
     # Methods of one replicate start at the same weights and see the same batches: they are compared in pairs.
     start = replace(task, spec={"replicate": spec["replicate"]})
     head = dense_linear(NUM_QUBITS, NUM_CLASSES, start.generator("head"))
