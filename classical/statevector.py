@@ -27,7 +27,7 @@ _LEAST_STATES = 2 * _ROOM
 # Copies of the block matrices while they are made: the steps, sines, prefixes, with insertions twice as many.
 _TABLES = 8
 # Blocks of states this large stay in the last-level cache of common processors.
-_CACHE_BYTES = 4 * 2**20
+_CACHE_BYTES = 8 * 2**20
 
 
 class MemoryTooSmall(ValueError):

@@ -6,6 +6,7 @@ moved by s ends in cos(s/2) psi - i sin(s/2) chi, so the block [psi, chi_1 ... c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -81,10 +82,11 @@ def tangent_chunks(simulator: Statevector, angles: Tensor) -> Iterator[TangentCh
 
 
 def stretches(simulator: Statevector, schedule: Schedule, rows: int) -> list[Stretch]:
-    """Stretches of rotations whose tangents are carried together, for `rows` parameter rows."""
-    limit = max(1, simulator.states_at_once(rows) - 1)
+    """Stretches of rotations whose tangents are carried together, for `rows` parameter rows, of even length."""
     steps = [(b, j) for b, block in enumerate(schedule.blocks) for j in range(len(block.rotations))]
-    pieces = [steps[first : first + limit] for first in range(0, len(steps), limit)]
+    most = max(1, simulator.states_at_once(rows) - 1)
+    length = math.ceil(len(steps) / max(1, math.ceil(len(steps) / most)))
+    pieces = [steps[first : first + length] for first in range(0, len(steps), max(1, length))]
     starts = [0, *(piece[0][0] for piece in pieces[1:]), len(schedule.blocks)]
     return [
         Stretch(entering=_ranges(piece), start=start, resume=resume)
