@@ -88,6 +88,12 @@ class Objective:
         self.groups = qubit_wise_groups(labels, coefficients)
         self._simulators: dict[tuple[torch.dtype, str, int | None], Statevector] = {}
 
+    def __repr__(self) -> str:
+        return (
+            f"Objective(qubits={self.num_qubits}, parameters={self.num_params}, rotations={self.program.num_rotations}, "
+            f"observables={self.num_observables}, bases={len(self.groups)})"
+        )
+
     @property
     def num_qubits(self) -> int:
         return self.program.num_qubits
