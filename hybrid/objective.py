@@ -90,8 +90,8 @@ class Objective:
 
     def __repr__(self) -> str:
         return (
-            f"Objective(qubits={self.num_qubits}, parameters={self.num_params}, rotations={self.program.num_rotations}, "
-            f"observables={self.num_observables}, bases={len(self.groups)})"
+            f"Objective(qubits={self.num_qubits}, parameters={self.num_params}, "
+            f"rotations={self.program.num_rotations}, observables={self.num_observables}, bases={len(self.groups)})"
         )
 
     @property
