@@ -173,6 +173,8 @@ def run(task: Task) -> dict[str, Any]:
         "accuracy_equal_steps": at_equal_steps,
         "accuracy_end": curve[-1][2],
         "curve": curve,
+        "phase_circuits": {phase: cost.circuits for phase, cost in ledger.by_phase.items()},
+        "phase_shots": {phase: cost.shots for phase, cost in ledger.by_phase.items()},
         "device_seconds": seconds,
         "device_dollars": None if seconds is None else seconds * HERON.dollars_per_second,
         "cost": total,

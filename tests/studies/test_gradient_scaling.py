@@ -69,6 +69,16 @@ def test_sampled_methods_of_part_b_spend_the_same_shots(rows: pd.DataFrame) -> N
     assert part.groupby("method")["steps"].first().to_dict() == {SHIFT: 2, FEW: 20, SIMULTANEOUS: 20}
 
 
+def test_phases_of_the_ledger_add_up_to_what_was_spent(rows: pd.DataFrame) -> None:
+    part = rows[rows["part"] == hybrid_step.PART]
+    for column in ("circuits", "shots"):
+        by_phase = part[f"phase_{column}"].map(lambda phases: sum(phases.values()))
+        assert (by_phase == part[f"cost_{column}"]).all()
+    spent = part[part["method"] == SHIFT]["phase_shots"].iloc[0]
+    assert spent["circuits"] > 0 and spent["backward of the circuit"] > spent["circuits"]
+    assert spent["encoder forward"] == spent["backward of the encoder"] == spent["optimiser"] == 0
+
+
 def test_parameter_shift_without_shots_trains_as_backprop_does(rows: pd.DataFrame) -> None:
     part = rows[rows["part"] == hybrid_step.PART]
     wide = part.pivot_table(index=["encoder", "replicate"], columns="method", values="accuracy_equal_steps")
