@@ -22,6 +22,7 @@ from qiskit.circuit import (
     Measure,
     Parameter,
     ParameterExpression,
+    Reset,
 )
 from qiskit.circuit import library as gates
 from qiskit.exceptions import QiskitError
@@ -100,6 +101,11 @@ def _add(
         raise CannotCompile(
             f"The circuit measures qubit {qubits[0]}: observables are measured by the backend. Take the "
             "measurement out, `circuit.remove_final_measurements()` does it at the end of a circuit."
+        )
+    if isinstance(operation, (Reset, gates.Initialize)):
+        raise CannotCompile(
+            f"The instruction `{operation.name}` on qubits {list(qubits)} is not a unitary. Every qubit starts in |0>: "
+            "leave a reset out there, and prepare another state with gates such as `StatePreparation`."
         )
     if isinstance(operation, ControlFlowOp):
         raise CannotCompile(
