@@ -40,13 +40,14 @@ def tangent_flops(simulator: Statevector, groups: Sequence[MeasurementGroup], ro
 def _tangent_flops(simulator: Statevector, groups: Sequence[MeasurementGroup], rows: int) -> int:
     """The same for each of `rows` parameter rows that are carried together."""
     schedule = simulator.schedule(states=simulator.program.num_rotations + 1)
+    everything = frozenset(range(simulator.program.num_rotations))
     outcomes = 2**schedule.num_qubits
     product = _COMPLEX * 2**schedule.width * outcomes
     total = _building(schedule, insertions=True)
-    for stretch in stretches(simulator, schedule, rows):
+    for stretch in stretches(simulator, schedule, rows, everything):
         states = 1
         for b in range(stretch.start, len(schedule.blocks)):
-            new = len(stretch.entering.get(b, range(0)))
+            new = len(stretch.entering.get(b, []))
             total += (states + new) * product
             states += new
         for group in groups:

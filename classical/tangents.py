@@ -7,7 +7,7 @@ moved by s ends in cos(s/2) psi - i sin(s/2) chi, so the block [psi, chi_1 ... c
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -43,7 +43,7 @@ class TangentChunk:
 class Stretch:
     """Rotations whose tangents are carried together: for each block the steps that enter there."""
 
-    entering: dict[int, range]
+    entering: dict[int, list[int]]
     start: int
     """The block at which the pass starts, before that of the first tangent where fixed blocks come first."""
     resume: int
@@ -58,22 +58,26 @@ class Stretch:
         return tuple(schedule.blocks[b].rotations[j] for b, steps in self.entering.items() for j in steps)
 
 
-def tangent_chunks(simulator: Statevector, angles: Tensor) -> Iterator[TangentChunk]:
-    """Yields all final tangents at angles (B, rotations), in chunks that fit into memory and, where it pays, cache.
+def tangent_chunks(
+    simulator: Statevector, angles: Tensor, rotations: Sequence[int] | None = None
+) -> Iterator[TangentChunk]:
+    """Yields final tangents at angles (B, rotations), in chunks that fit into memory and, where it pays, cache.
+
+    Those of the given `rotations`, of all by default, each in one chunk; each is carried from its own place only.
 
     One pass carries the block [state, tangents so far] through the circuit; a tangent enters at its own
     rotation. So the price of all 2K shifted circuits is that of about K/2 simulations in large products.
     """
     angles = angles.to(simulator.device)
-    num_rotations = simulator.program.num_rotations
-    schedule = simulator.schedule(states=num_rotations + 1)
-    at_once = simulator.rows_at_once(states=num_rotations + 1)
+    wanted = _checked(rotations, simulator.program.num_rotations)
+    schedule = simulator.schedule(states=len(wanted) + 1)
+    at_once = simulator.rows_at_once(states=len(wanted) + 1)
     for first in range(0, len(angles), at_once):
         part = angles[first : first + at_once]
         rows = slice(first, first + len(part))
         matrices = block_matrices(schedule, part, simulator.dtype, insertions=True)
         state = zero_state(len(part), simulator.program.num_qubits, simulator.dtype, simulator.device)
-        carried_together = stretches(simulator, schedule, len(part))
+        carried_together = stretches(simulator, schedule, len(part), wanted)
         size = state.numel() * (1 + max((stretch.num_tangents for stretch in carried_together), default=0))
         buffers = (state.new_empty(size), state.new_empty(size))
         for stretch in carried_together:
@@ -81,15 +85,31 @@ def tangent_chunks(simulator: Statevector, angles: Tensor) -> Iterator[TangentCh
             yield TangentChunk(rows=rows, rotations=stretch.rotations(schedule), both=carried)
 
 
-def stretches(simulator: Statevector, schedule: Schedule, rows: int) -> list[Stretch]:
+def _checked(rotations: Sequence[int] | None, num_rotations: int) -> frozenset[int]:
+    if rotations is None:
+        return frozenset(range(num_rotations))
+    wanted = frozenset(rotations)
+    if len(wanted) < len(rotations) or not wanted <= set(range(num_rotations)):
+        raise ValueError(
+            f"Argument `rotations` must hold different numbers from 0 to {num_rotations - 1}, but is {rotations}."
+        )
+    return wanted
+
+
+def stretches(simulator: Statevector, schedule: Schedule, rows: int, wanted: frozenset[int]) -> list[Stretch]:
     """Stretches of rotations whose tangents are carried together, for `rows` parameter rows, of even length."""
-    steps = [(b, j) for b, block in enumerate(schedule.blocks) for j in range(len(block.rotations))]
+    steps = [
+        (b, j)
+        for b, block in enumerate(schedule.blocks)
+        for j, rotation in enumerate(block.rotations)
+        if rotation in wanted
+    ]
     most = max(1, simulator.states_at_once(rows) - 1)
     length = math.ceil(len(steps) / max(1, math.ceil(len(steps) / most)))
     pieces = [steps[first : first + length] for first in range(0, len(steps), max(1, length))]
     starts = [0, *(piece[0][0] for piece in pieces[1:]), len(schedule.blocks)]
     return [
-        Stretch(entering=_ranges(piece), start=start, resume=resume)
+        Stretch(entering=_by_block(piece), start=start, resume=resume)
         for piece, start, resume in zip(pieces, starts, starts[1:], strict=False)
     ]
 
@@ -115,11 +135,11 @@ def _carry(
         if block.permutation is not None:
             current = permute_axes(current, block.permutation, out=_room(there, batch, rows, total))
             here, there = there, here
-        new = stretch.entering.get(b, range(0))
+        new = stretch.entering.get(b, [])
         target = _room(there, batch, rows + len(new), total)
         apply_block(matrices.unitaries[:, b], current, out=target[:, :rows])
         if new:
-            insertions = matrices.insertions[:, b, new.start : new.stop]
+            insertions = matrices.insertions[:, b, new]
             insert(insertions, current[:, 0], out=target[:, rows:])
         current = target
         here, there = there, here
@@ -129,11 +149,10 @@ def _carry(
     return current, following
 
 
-def _ranges(steps: list[tuple[int, int]]) -> dict[int, range]:
-    """Steps (block, place in it) that follow one another, as a range for each block."""
-    entering: dict[int, range] = {}
+def _by_block(steps: list[tuple[int, int]]) -> dict[int, list[int]]:
+    entering: dict[int, list[int]] = {}
     for b, j in steps:
-        entering[b] = range(entering[b].start if b in entering else j, j + 1)
+        entering.setdefault(b, []).append(j)
     return entering
 
 

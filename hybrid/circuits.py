@@ -1,15 +1,19 @@
-"""Sets of circuits that an estimator asks for: one program at many rotation angles."""
+"""Sets of circuits that an estimator asks for."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from hybrid.ancilla import with_ancilla
+from hybrid.target import Target
+
 
 class AbstractCircuits(ABC):
-    """S circuits for each of B parameter rows, all of one program."""
+    """S circuits for each of B parameter rows."""
 
     @property
     @abstractmethod
@@ -23,7 +27,11 @@ class AbstractCircuits(ABC):
 
     @abstractmethod
     def all_angles(self) -> Tensor:
-        """Rotation angles of every circuit, shape (S, B, rotations): what a device is given."""
+        """Rotation angles of every circuit, shape (S, B, rotations)."""
+
+    def realised(self, target: Target) -> Iterator[tuple[Target, Tensor]]:
+        """What a device is given: programs, and for each the angles (S', B, rotations) of its circuits, in order."""
+        yield target, self.all_angles()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,3 +80,34 @@ class ShiftedCircuits(AbstractCircuits):
         angles = self.angles.expand(self.num_circuits, -1, -1).clone()
         index = self.rotations[:, None, None].expand(-1, self.num_rows, 1)
         return angles.scatter_add(2, index, self.shifts[:, None, None].expand(-1, self.num_rows, 1))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AncillaCircuits(AbstractCircuits):
+    """Hadamard tests: in circuit s an ancilla controls the Pauli string of rotation `rotations[s]`.
+
+    The ancilla starts in |+>, and its Y is measured with the observables: the value is Im <psi|O|chi>, half the
+    derivative's commutator, without the target's constants. A simulator takes it from the tangent pass.
+
+    Args:
+        angles: shape (B, rotations).
+        rotations: shape (S,), integers.
+    """
+
+    angles: Tensor
+    rotations: Tensor
+
+    @property
+    def num_circuits(self) -> int:
+        return len(self.rotations)
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.angles)
+
+    def all_angles(self) -> Tensor:
+        return self.angles.expand(self.num_circuits, -1, -1)
+
+    def realised(self, target: Target) -> Iterator[tuple[Target, Tensor]]:
+        for rotation in self.rotations.tolist():
+            yield with_ancilla(target, rotation), self.angles[None]

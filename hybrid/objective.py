@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,14 +15,20 @@ from qiskit.quantum_info import Pauli, SparsePauliOp
 from torch import Tensor
 
 from classical.cost import Cost
-from classical.statevector import Statevector
+from classical.measurement import AbstractMeasurementGroup
+from classical.program import Program
+from hybrid.allocation import AbstractAllocation, Uniform
 from hybrid.circuits import FreeCircuits
 from hybrid.compiling import compile_circuit
-from hybrid.grouping import qubit_wise_groups
-from hybrid.shots import spread_shots
+from hybrid.grouping import Grouping, measurement_groups
+from hybrid.plan import Part, Plan, allocated
+from hybrid.shots import whole_shots
+from hybrid.target import Target
 
 if TYPE_CHECKING:
     from hybrid.backends.base import AbstractBackend
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,6 +51,7 @@ class Objective:
         circuit: qiskit circuit; its free parameters are theta, in the order of `circuit.parameters`.
         observable: `SparsePauliOp` or a list; qiskit's qubit order.
         parameters: another order of theta, or more parameters than the circuit uses.
+        grouping: which terms are measured together: a `Grouping`, or "qubit-wise" or "fully".
 
     Raises:
         CannotCompile: when the circuit has no exact form (see `hybrid.compiling`).
@@ -57,6 +64,7 @@ class Objective:
         observable: SparsePauliOp | Sequence[SparsePauliOp],
         *,
         parameters: Sequence[Parameter] | None = None,
+        grouping: Grouping | str = "qubit-wise",
     ) -> None:
         if not isinstance(circuit, QuantumCircuit):
             raise TypeError(
@@ -78,21 +86,37 @@ class Objective:
         if len(set(self.parameters)) < len(self.parameters):
             names = [parameter.name for parameter in self.parameters]
             raise ValueError(f"Argument `parameters` must hold each parameter once, but holds {names}.")
-        self.program = compile_circuit(circuit, self.parameters)
-        self.constants, labels, coefficients = _terms(self.observables, circuit.num_qubits)
-        if not labels:
+        program = compile_circuit(circuit, self.parameters)
+        constants, self.labels, self.coefficients = _terms(self.observables, circuit.num_qubits)
+        if not self.labels:
             raise ValueError(
-                f"Argument `observable` is constant, {self.constants.tolist()}: give it a term other than "
+                f"Argument `observable` is constant, {constants.tolist()}: give it a term other than "
                 "the identity."
             )
-        self.groups = qubit_wise_groups(labels, coefficients)
-        self._simulators: dict[tuple[torch.dtype, str, int | None], Statevector] = {}
+        groups = measurement_groups(self.labels, self.coefficients, grouping)
+        self.target = Target(program=program, groups=groups, constants=constants)
+        self._kept: dict[Any, Any] = {}
 
     def __repr__(self) -> str:
         return (
             f"Objective(qubits={self.num_qubits}, parameters={self.num_params}, "
             f"rotations={self.program.num_rotations}, observables={self.num_observables}, bases={len(self.groups)})"
         )
+
+    @property
+    def program(self) -> Program:
+        """The compiled circuit."""
+        return self.target.program
+
+    @property
+    def groups(self) -> tuple[AbstractMeasurementGroup, ...]:
+        """Terms that are measured together."""
+        return self.target.groups
+
+    @property
+    def constants(self) -> Tensor:
+        """What the identity adds to each observable, shape (M,)."""
+        return self.target.constants
 
     @property
     def num_qubits(self) -> int:
@@ -106,12 +130,26 @@ class Objective:
     def num_observables(self) -> int:
         return len(self.observables)
 
-    def simulator(self, dtype: torch.dtype, device: str, max_bytes: int | None) -> Statevector:
-        """The state-vector simulator of this circuit with these settings; made once, then kept."""
-        key = (dtype, device, max_bytes)
-        if key not in self._simulators:
-            self._simulators[key] = Statevector(self.program, dtype=dtype, device=device, max_bytes=max_bytes)
-        return self._simulators[key]
+    def places(self, wrt: Sequence[Parameter | int] | None) -> Tensor:
+        """Places in theta of parameters, or of all; raises ValueError for a stranger or one that is named twice."""
+        if wrt is None:
+            return torch.arange(self.num_params)
+        by_parameter = {parameter: i for i, parameter in enumerate(self.parameters)}
+        places = [by_parameter.get(item) if isinstance(item, Parameter) else item for item in wrt]
+        if not places or any(type(place) is not int or not 0 <= place < self.num_params for place in places):
+            raise ValueError(
+                f"Argument `wrt` must hold parameters of the objective or their places in theta, 0 to "
+                f"{self.num_params - 1}, but is {list(wrt)}."
+            )
+        if len(set(places)) < len(places):
+            raise ValueError(f"Argument `wrt` must hold each parameter once, but is {list(wrt)}.")
+        return torch.tensor(places)
+
+    def kept(self, key: object, make: Callable[[], _T]) -> _T:
+        """What `make` gives, made once for this objective and key: targets that a rule derives, say."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
 
     def rows(self, theta: Tensor | np.ndarray | Sequence[float]) -> tuple[Tensor, tuple[int, ...]]:
         """Parameters as rows (B, P) of float64, and the batch shape that they had.
@@ -149,18 +187,34 @@ class Objective:
         backend: AbstractBackend,
         total_shots: int | None = None,
         rng: np.random.Generator | None = None,
+        allocation: AbstractAllocation | None = None,
     ) -> Value:
         """Returns expectation values at `theta`, shape (*batch, P).
 
-        Cost: one circuit a row and measurement basis; `total_shots` a row. Raises `BudgetTooSmall` when
-        there are fewer than two shots a basis.
+        Cost: one circuit a row and measurement basis; `total_shots` a row, shared by `allocation`, evenly by
+        default. Raises `BudgetTooSmall` when there are fewer than two shots a basis.
         """
         rows, batch = self.rows(theta)
-        circuits = FreeCircuits(angles=self.program.angles(rows.detach())[None])
-        shots = spread_shots(total_shots, 1, len(self.groups))
-        measured = backend.run(self, circuits, shots=shots, rng=rng)
+        part = Part(
+            target=self.target,
+            circuits=FreeCircuits(angles=self.program.angles(rows.detach())[None]),
+            weights=torch.ones(1, 1, 1, 1, dtype=torch.float64),
+        )
+        allocation = Uniform() if allocation is None else allocation
+        total = None if total_shots is None else whole_shots(total_shots)
+        plan = Plan(
+            estimator="value",
+            objective=self,
+            wrt=torch.zeros(0, dtype=torch.int64),
+            parts=allocated([part], total, allocation, rng),
+            total_shots=total,
+            allocation=allocation,
+            batch=batch,
+        )
+        backend.check(total_shots, rng)
+        (measured,) = plan.run(backend, rng)
         values = self.shaped(measured.values[0], batch)
-        variances = measured.variances()[0]
+        variances = measured.variances()[0].clamp_min(0)
         return Value(values=values, std_errors=self.shaped(variances.sqrt(), batch), cost=measured.cost)
 
     def shaped(self, values: Tensor, batch: tuple[int, ...]) -> Tensor:

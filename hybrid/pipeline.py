@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from classical.cost import Cost
 from classical.meter import Meter
-from hybrid.layer import QuantumLayer
+from hybrid.layer import LossGradientErrors, QuantumLayer
 
 ENCODER_FORWARD = "encoder forward"
 CIRCUITS = "circuits"
@@ -21,10 +21,12 @@ PHASES = (ENCODER_FORWARD, CIRCUITS, CIRCUIT_BACKWARD, ENCODER_BACKWARD, OPTIMIS
 
 
 class Ledger:
-    """Costs by phase of a training run."""
+    """Costs by phase of a training run, and how sure the last step's loss gradient was."""
 
     def __init__(self) -> None:
         self.by_phase: dict[str, Cost] = {phase: Cost() for phase in PHASES}
+        self.gradient_errors: LossGradientErrors | None = None
+        """Standard errors of the circuit's part of the last loss gradient; None where it was exact by backprop."""
 
     @contextmanager
     def phase(self, name: str, layer: nn.Module | None = None) -> Iterator[None]:
@@ -61,7 +63,7 @@ def train_step(
     optimiser: torch.optim.Optimizer,
     ledger: Ledger,
 ) -> float:
-    """Takes one optimiser step and returns the loss before it; charges every phase to the ledger.
+    """Takes one optimiser step and returns the loss before it; the ledger has its costs and the gradient's errors.
 
     The graph is cut before and behind the middle layer, so that its backward pass is timed alone; the gradients
     are those of one backward call. The head is a few operations and counts with the circuits.
@@ -74,6 +76,8 @@ def train_step(
         value = loss(model.head(model.middle(cut)), targets)
     with ledger.phase(CIRCUIT_BACKWARD, model.middle):
         value.backward()
+    if isinstance(model.middle, QuantumLayer):
+        ledger.gradient_errors = model.middle.loss_gradient_errors()
     with ledger.phase(ENCODER_BACKWARD):
         if features.requires_grad:
             features.backward(cut.grad)

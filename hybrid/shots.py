@@ -1,4 +1,4 @@
-"""Spreading a shot budget over circuits."""
+"""Shots as whole numbers: checking a budget, and cutting it into shares that sum to it."""
 
 from __future__ import annotations
 
@@ -17,25 +17,17 @@ class BudgetTooSmall(ValueError):
     """`total_shots` does not give every circuit the shots that its error bar needs."""
 
 
-def balanced_reach(shots: Tensor) -> float:
+def balanced_reach(shots_each: float) -> float:
     """Step of a central difference times the frequency, at which truncation and shot noise balance.
 
     (9 / N)^(1/6) for N shots an evaluation: h^4 f'''^2 / 36 + s^2 / (2 N h^2) is least at h^6 = 9 s^2 / (N f'''^2),
     with s^2 = f'''^2 / Omega^6, which holds for one Pauli term of one frequency Omega.
     """
-    return float((9 / shots.to(torch.float64).mean()) ** (1 / 6))
+    return (9 / shots_each) ** (1 / 6)
 
 
-def spread_shots(total_shots: int | None, num_circuits: int, num_groups: int) -> Tensor | None:
-    """Returns shots for each circuit and basis, shape (circuits, groups), int64, that sum to the budget.
-
-    As even as integers allow; the remainder goes to the first ones. `None` stays `None`: exact values.
-
-    Raises:
-        BudgetTooSmall: when a circuit would get fewer than two shots in some basis.
-    """
-    if total_shots is None:
-        return None
+def whole_shots(total_shots: int) -> int:
+    """`total_shots` as an int; raises TypeError or ValueError for what is not a whole number of shots."""
     if isinstance(total_shots, bool):
         raise TypeError("Argument `total_shots` must be a whole number, but is a bool.")
     try:
@@ -44,14 +36,30 @@ def spread_shots(total_shots: int | None, num_circuits: int, num_groups: int) ->
         raise TypeError(f"Argument `total_shots` must be a whole number, but is {total_shots!r}.") from None
     if total > MOST_SHOTS:
         raise ValueError(f"Argument `total_shots` must be at most {MOST_SHOTS:,}, but is {total:,}.")
-    pieces = num_circuits * num_groups
-    if pieces == 0:
-        return torch.zeros(num_circuits, num_groups, dtype=torch.int64)
-    if total < LEAST_SHOTS * pieces:
-        raise BudgetTooSmall(
-            f"Argument `total_shots` must be at least {LEAST_SHOTS * pieces:,} ({num_circuits:,} circuits, "
-            f"{num_groups} measurement bases, {LEAST_SHOTS} shots each), but is {total:,}."
-        )
-    shots = torch.full((pieces,), total // pieces)
-    shots[: total % pieces] += 1
-    return shots.reshape(num_circuits, num_groups)
+    return total
+
+
+def apportion(total: int, sizes: Tensor, least: int) -> Tensor:
+    """Returns whole numbers, shape (pieces,), in proportion to `sizes`, none below `least`, that sum to `total`.
+
+    What proportion would put below `least` is raised to it and the others share the rest; fractions go to the
+    largest remainders, ties to the first. Sizes that are all zero count as equal.
+    """
+    shares = sizes.to(torch.float64)
+    if not shares.any():
+        shares = torch.ones_like(shares)
+    raised = torch.zeros_like(shares, dtype=torch.bool)
+    while True:
+        left = total - least * int(raised.sum())
+        wanted = torch.where(raised, 0.0, shares)
+        wanted = wanted * (left / wanted.sum()) if wanted.any() else wanted
+        below = ~raised & (wanted < least)
+        if not below.any():
+            break
+        raised |= below
+    shots = torch.where(raised, float(least), wanted.floor()).to(torch.int64)
+    short = total - int(shots.sum())
+    remainders = torch.where(raised, -1.0, wanted - wanted.floor())
+    first = torch.sort(remainders, descending=True, stable=True).indices[:short]
+    shots[first] += 1
+    return shots

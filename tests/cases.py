@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from hybrid import SPSA, Adjoint, Backprop, FiniteDifference, Objective, ParameterShift
+from hybrid import (
+    SPSA,
+    Adjoint,
+    Backprop,
+    CommutingGenerators,
+    CoordinateSubset,
+    FiniteDifference,
+    HadamardTest,
+    Objective,
+    ParameterShift,
+)
+from hybrid.allocation import TwoStage
 from hybrid.backends import AbstractBackend, Exact, Sampled
-from hybrid.gradients import AbstractGradientEstimator, AbstractShotEstimator
+from hybrid.gradients import AbstractGradientEstimator, AbstractShotEstimator, Gradient
+from hybrid.gradients.shared_circuits import CannotShare
+from tests.systems import System, several, several_commuting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,46 +35,92 @@ class EstimatorCase:
     name: str
     estimator: AbstractGradientEstimator
     tolerance: float | None
-    circuits: Callable[[Objective], int]
+    circuits: Callable[[System], int]
     """Circuits of one gradient: science of the rule, counted by hand."""
+    several: System = field(default_factory=several)
+    """A system of several observables in several bases that the rule can take."""
 
     @property
     def takes_shots(self) -> bool:
         return isinstance(self.estimator, AbstractShotEstimator)
 
+    def takes(self, system: System) -> bool:
+        """Whether the rule applies to the system; where it does not, it refuses."""
+        return not isinstance(self.estimator, CommutingGenerators) or system.shared is not None
 
-def _bases(objective: Objective) -> int:
-    return len(objective.groups)
+    def gradient_or_refusal(self, objective: Objective, theta: np.ndarray) -> Gradient | None:
+        """The exact gradient; None where the rule refuses the circuit, as the one for commuting generators may."""
+        try:
+            return self.estimator.gradient(objective, theta, **arguments_for(Exact()))
+        except CannotShare as refusal:
+            assert isinstance(self.estimator, CommutingGenerators)
+            assert "is not Clifford" in str(refusal) or "No two of the circuit's" in str(refusal)
+            assert "ParameterShift" in str(refusal)
+            assert "HadamardTest" in str(refusal)
+            return None
 
+
+SUBSET = 2
 
 ESTIMATOR_CASES = [
     EstimatorCase(
         name="parameter-shift",
         estimator=ParameterShift(),
         tolerance=1e-10,
-        circuits=lambda o: 2 * o.program.num_rotations * _bases(o),
+        circuits=lambda system: system.shift_circuits * system.bases,
     ),
     EstimatorCase(
-        name="parameter-shift, s = 1",
-        estimator=ParameterShift(shift=1.0),
+        name="parameter-shift, s = 1, by occurrence",
+        estimator=ParameterShift(shift=1.0, rule="occurrences"),
         tolerance=1e-10,
-        circuits=lambda o: 2 * o.program.num_rotations * _bases(o),
+        circuits=lambda system: 2 * system.rotations * system.bases,
+    ),
+    EstimatorCase(
+        name="parameter-shift, two-stage",
+        estimator=ParameterShift(allocation=TwoStage()),
+        tolerance=1e-10,
+        circuits=lambda system: system.shift_circuits * system.bases,
     ),
     EstimatorCase(
         # Truncation and roundoff are each about (unit roundoff)^(2/3) = 2e-11 at the default step.
         name="finite differences",
         estimator=FiniteDifference(),
         tolerance=1e-9,
-        circuits=lambda o: 2 * o.num_params * _bases(o),
+        circuits=lambda system: 2 * system.num_params * system.bases,
     ),
     EstimatorCase(
         name="SPSA",
         estimator=SPSA(directions=400, step=1e-4),
         tolerance=None,
-        circuits=lambda o: 2 * 400 * _bases(o),
+        circuits=lambda system: 2 * 400 * system.bases,
     ),
-    EstimatorCase(name="adjoint", estimator=Adjoint(), tolerance=1e-10, circuits=lambda o: 1),
-    EstimatorCase(name="backprop", estimator=Backprop(), tolerance=1e-10, circuits=lambda o: 1),
+    EstimatorCase(
+        name="Hadamard test",
+        estimator=HadamardTest(),
+        tolerance=1e-10,
+        circuits=lambda system: system.rotations * system.bases,
+    ),
+    EstimatorCase(
+        name="commuting generators",
+        estimator=CommutingGenerators(),
+        tolerance=1e-10,
+        circuits=lambda system: system.shared or 0,
+        several=several_commuting(),
+    ),
+    EstimatorCase(
+        name="coordinate subset",
+        estimator=CoordinateSubset(count=SUBSET),
+        tolerance=None,
+        circuits=lambda system: 2 * min(SUBSET, system.rotations) * system.bases,
+    ),
+    EstimatorCase(
+        name="coordinate subset, all",
+        estimator=CoordinateSubset(count=10_000),
+        tolerance=1e-10,
+        circuits=lambda system: 2 * system.rotations * system.bases,
+    ),
+    EstimatorCase(name="adjoint", estimator=Adjoint(), tolerance=1e-10, circuits=lambda _: 1),
+    EstimatorCase(name="backprop", estimator=Backprop(), tolerance=1e-10, circuits=lambda _: 1),
 ]
 
 EXACT_CASES = [case for case in ESTIMATOR_CASES if case.tolerance is not None and case.tolerance <= 1e-10]

@@ -33,6 +33,15 @@ class System:
     bases: int
     theta: tuple[float, ...] = field(repr=False)
     """A point at which nothing is special."""
+    together: int | None = None
+    """Occurrences when those that turn about one axis side by side, or make one phase, count as one."""
+    shared: int | None = None
+    """Circuits of the rule for commuting generators, by hand; None: no two generators share one."""
+
+    @property
+    def shift_circuits(self) -> int:
+        """Circuits of the cheapest parameter-shift rule, in each basis."""
+        return 2 * (self.rotations if self.together is None else self.together)
 
     def objective(self) -> Objective:
         return Objective(self.circuit, self.observable)
@@ -77,6 +86,7 @@ def product_local(num_qubits: int = 3) -> System:
         gradient=lambda t: -np.sin(t) / len(t),
         rotations=num_qubits,
         bases=1,
+        shared=1,
         theta=tuple(0.4 + 0.9 * k for k in range(num_qubits)),
     )
 
@@ -103,6 +113,7 @@ def product_global(num_qubits: int = 3) -> System:
         gradient=gradient,
         rotations=num_qubits,
         bases=1,
+        shared=5,  # single letters; each of three pairs; the triple
         theta=tuple(0.3 + 0.5 * k for k in range(num_qubits)),
     )
 
@@ -121,6 +132,8 @@ def chain_of_one(length: int = 4) -> System:
         gradient=lambda t: -length * np.sin(length * t),
         rotations=length,
         bases=1,
+        together=1,
+        shared=1,
         theta=(0.2,),
     )
 
@@ -139,6 +152,7 @@ def chain_of_many(length: int = 3) -> System:
         gradient=lambda t: -np.sin(t.sum()) * np.ones(length),
         rotations=length,
         bases=1,
+        shared=1,
         theta=tuple(0.1 + 0.2 * k for k in range(length)),
     )
 
@@ -160,6 +174,7 @@ def ghz_phases(num_qubits: int = 3) -> System:
         gradient=lambda t: -np.sin(t.sum()) * np.ones(num_qubits),
         rotations=num_qubits,
         bases=1,
+        shared=1,
         theta=tuple(0.5 - 0.2 * k for k in range(num_qubits)),
     )
 
@@ -177,6 +192,7 @@ def scaled() -> System:
         gradient=lambda t: -2 * np.sin(2 * t + 0.3),
         rotations=1,
         bases=1,
+        shared=1,
         theta=(0.3,),
     )
 
@@ -195,6 +211,7 @@ def negated() -> System:
         gradient=lambda t: -np.cos(t),
         rotations=1,
         bases=1,
+        shared=1,
         theta=(0.8,),
     )
 
@@ -220,6 +237,7 @@ def shared_and_affine() -> System:
         ),
         rotations=2,
         bases=1,
+        shared=1,
         theta=(0.3, 0.6),
     )
 
@@ -256,6 +274,8 @@ def controlled(gate: type) -> System:
         gradient=gradient,
         rotations=3 if one_frequency else 2,
         bases=1,
+        together=1 if one_frequency else None,
+        shared=2,  # one for each term
         theta=(1.1,),
     )
 
@@ -273,6 +293,7 @@ def with_constant() -> System:
         gradient=lambda t: -np.sin(t) + 0.5 * np.cos(t),
         rotations=1,
         bases=2,
+        shared=2,
         theta=(0.7,),
     )
 
@@ -311,6 +332,31 @@ def several() -> System:
     )
 
 
+def several_commuting() -> System:
+    """Two observables in two bases on RZ(b) RZ(a) |+>, of one and the same axis."""
+    a, b = Parameter("a"), Parameter("b")
+    circuit = QuantumCircuit(1)
+    circuit.h(0)
+    circuit.rz(a, 0)
+    circuit.rz(b, 0)
+    return System(
+        name="several observables, commuting generators",
+        circuit=circuit,
+        observable=[SparsePauliOp("X"), SparsePauliOp(["X", "Y"], [0.5, 2.0])],
+        value=lambda t: np.array([np.cos(t.sum()), 0.5 * np.cos(t.sum()) + 2 * np.sin(t.sum())]),
+        gradient=lambda t: np.stack(
+            [
+                -np.sin(t.sum()) * np.ones(2),
+                (2 * np.cos(t.sum()) - 0.5 * np.sin(t.sum())) * np.ones(2),
+            ]
+        ),
+        rotations=2,
+        bases=2,
+        shared=2,
+        theta=(0.5, 0.2),
+    )
+
+
 def asymmetric() -> System:
     """Every qubit does something else, with a weight of its own: a turned qubit order changes the value.
 
@@ -336,6 +382,7 @@ def asymmetric() -> System:
         ),
         rotations=3,
         bases=1,
+        shared=2,  # the first two terms, and the flip's
         theta=(0.6, 1.2, -0.5),
     )
 
@@ -352,5 +399,6 @@ SYSTEMS = [
     *(controlled(gate) for gate in (CRXGate, CRYGate, CRZGate, CPhaseGate)),
     with_constant(),
     several(),
+    several_commuting(),
     asymmetric(),
 ]

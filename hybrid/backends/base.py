@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,35 +11,49 @@ from torch import Tensor
 
 from classical.cost import Cost
 from hybrid.circuits import AbstractCircuits
-
-if TYPE_CHECKING:
-    from hybrid.objective import Objective
+from hybrid.target import Target
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Measured:
-    """Expectation values of a set of circuits.
+    """Expectation values of a set of circuits, by measurement group.
 
-    `values`: shape (S, B, M), S circuits for each of B rows, M observables; float64.
-    `covariances`: shape (S, B, M, M), of those values as estimates, from the measured shots with all terms of
-    a basis together; None when values are exact. Different circuits are independent.
+    S circuits for each of B rows, M observables, G groups; float64. Different circuits and groups are independent.
+
+    Args:
+        group_values: shape (G, S, B, M), what each group adds to a value; (1, S, B, M) where they are summed already.
+        group_covariances: shape (G, S, B, M, M), of those as estimates, from the measured shots with all terms of
+            a group together; None when values are exact.
+        constants: shape (M,), added to every value.
+        rounding: size of the rounding error of exact values: the number type's resolution times that of the observable.
     """
 
-    values: Tensor
-    covariances: Tensor | None
+    group_values: Tensor
+    group_covariances: Tensor | None
+    constants: Tensor
     cost: Cost
     rounding: float = 0.0
-    """Size of the rounding error of exact values: the number type's resolution times that of the observable."""
+
+    @property
+    def values(self) -> Tensor:
+        """Shape (S, B, M)."""
+        return self.group_values.sum(0) + self.constants
+
+    @property
+    def covariances(self) -> Tensor | None:
+        """Shape (S, B, M, M); None when values are exact."""
+        return None if self.group_covariances is None else self.group_covariances.sum(0)
 
     def variances(self) -> Tensor:
         """Shape (S, B, M); zero when values are exact."""
-        if self.covariances is None:
+        covariances = self.covariances
+        if covariances is None:
             return torch.zeros_like(self.values)
-        return self.covariances.diagonal(dim1=-2, dim2=-1)
+        return covariances.diagonal(dim1=-2, dim2=-1)
 
 
 class AbstractBackend(ABC):
-    """Runs the circuits of an objective."""
+    """Runs the circuits of a target."""
 
     @abstractmethod
     def check(self, total_shots: int | Tensor | None, rng: np.random.Generator | None) -> None:
@@ -49,7 +62,7 @@ class AbstractBackend(ABC):
     @abstractmethod
     def run(
         self,
-        objective: Objective,
+        target: Target,
         circuits: AbstractCircuits,
         *,
         shots: Tensor | None,
@@ -57,8 +70,8 @@ class AbstractBackend(ABC):
     ) -> Measured:
         """Returns expectation values and what they cost.
 
-        `cost.circuits` counts rows times circuits times measurement bases, on every backend; `cost.shots` the
-        shots that were drawn.
+        `cost.circuits` counts rows times circuits times measurement bases that get shots, on every backend;
+        `cost.shots` the shots that were drawn. A basis without shots gives values and covariances of zero.
 
         Args:
             shots: shape (S, groups), the same for every row; None asks for exact values.

@@ -10,16 +10,22 @@ from hybrid.gradients.base import (
     AbstractSimulatorEstimator,
     Gradient,
     NeedsSimulator,
-    Plan,
 )
+from hybrid.gradients.commuting_generators import CommutingGenerators
+from hybrid.gradients.coordinate_subset import CoordinateSubset
 from hybrid.gradients.finite_difference import FiniteDifference
+from hybrid.gradients.hadamard_test import HadamardTest
 from hybrid.gradients.parameter_shift import ParameterShift
 from hybrid.gradients.spsa import SPSA
+from hybrid.plan import Plan
 
 ESTIMATORS: Mapping[str, type[AbstractGradientEstimator]] = {
     "parameter-shift": ParameterShift,
     "finite differences": FiniteDifference,
     "SPSA": SPSA,
+    "Hadamard test": HadamardTest,
+    "commuting generators": CommutingGenerators,
+    "coordinate subset": CoordinateSubset,
     "adjoint": Adjoint,
     "backprop": Backprop,
 }
@@ -32,8 +38,11 @@ __all__ = [
     "AbstractSimulatorEstimator",
     "Adjoint",
     "Backprop",
+    "CommutingGenerators",
+    "CoordinateSubset",
     "FiniteDifference",
     "Gradient",
+    "HadamardTest",
     "NeedsSimulator",
     "ParameterShift",
     "Plan",

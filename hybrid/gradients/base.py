@@ -1,23 +1,27 @@
-"""What a gradient rule is: a plan of circuits to run, and how their values combine."""
+"""What a gradient rule is: parts to run, and how their values combine."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from qiskit.circuit import Parameter
 from torch import Tensor
 
 from classical.cost import Cost
 from classical.statevector import Statevector
+from hybrid.allocation import AbstractAllocation, Uniform
 from hybrid.backends.base import AbstractBackend, Measured
 from hybrid.backends.exact import Exact
-from hybrid.circuits import AbstractCircuits
 from hybrid.objective import Objective
+from hybrid.plan import Part, Plan, allocated
+from hybrid.shots import whole_shots
 
 Theta = Tensor | np.ndarray | Sequence[float]
+WithRespectTo = Sequence[Parameter | int]
 
 
 class NeedsSimulator(TypeError):
@@ -25,43 +29,23 @@ class NeedsSimulator(TypeError):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Plan:
-    """The circuits of a gradient, priced before they are run.
-
-    Args:
-        circuits: S circuits for each of B parameter rows.
-        weights: shape (B or 1, P, S); the gradient is `weights @ values`.
-        shots: shape (S, groups), for each row; None for exact values.
-        batch: shape of the batch that the rows came in.
-    """
-
-    estimator: str
-    objective: Objective
-    circuits: AbstractCircuits
-    weights: Tensor
-    shots: Tensor | None
-    batch: tuple[int, ...]
-
-    @property
-    def cost(self) -> Cost:
-        """Circuits (rows times circuits times measurement bases) and shots, equal to what a backend bills."""
-        rows = self.circuits.num_rows
-        shots = 0 if self.shots is None else rows * int(self.shots.sum())
-        circuits = rows * self.circuits.num_circuits * len(self.objective.groups)
-        return Cost(circuits=circuits, shots=shots, sources={"circuits": "computed", "shots": "computed"})
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
 class Gradient:
     """A gradient with its errors.
 
-    `values`, `std_errors`: shape (*batch, P), or (*batch, M, P) for a list of M observables; float64, detached,
-    on the CPU. What the errors hold beside shot noise stands with each rule; SPSA's are right on average over
-    components, not for each. `plan` is None for estimators that differentiate a simulation.
+    Float64, detached, on the CPU. P counts the parameters that were differentiated.
+
+    Args:
+        values, std_errors: shape (*batch, P), or (*batch, M, P) for a list of M observables. The errors hold shot
+            noise, the noise of random directions, and `biases`.
+        biases: same shape; estimated mean error of a rule that is not exact, zero for the others.
+        covariances: noise without biases, between observables: (*batch, P), or (*batch, M, M, P) for a list.
+        plan: None for estimators that differentiate a simulation.
     """
 
     values: Tensor
     std_errors: Tensor
+    biases: Tensor
+    covariances: Tensor
     cost: Cost
     plan: Plan | None
 
@@ -74,6 +58,11 @@ class AbstractGradientEstimator(ABC):
     def name(self) -> str:
         """Name of the rule, as it stands in tables and figures."""
 
+    @property
+    def remark(self) -> str:
+        """What to know of its errors or its needs, in a few words."""
+        return "exact rule: shot noise only"
+
     @abstractmethod
     def gradient(
         self,
@@ -83,12 +72,14 @@ class AbstractGradientEstimator(ABC):
         backend: AbstractBackend,
         total_shots: int | None = None,
         rng: np.random.Generator | None = None,
+        wrt: WithRespectTo | None = None,
     ) -> Gradient:
         """Returns the gradient at `theta`, shape (*batch, P).
 
         Args:
             total_shots: shots for one gradient, that is for each row of the batch; None for exact values.
             rng: for shots and random directions.
+            wrt: the parameters to differentiate, or their places in theta; all by default.
 
         Raises:
             ValueError: for a wrong theta; `BudgetTooSmall` for too few shots.
@@ -96,14 +87,44 @@ class AbstractGradientEstimator(ABC):
         """
 
     @abstractmethod
-    def price(self, objective: Objective, *, rows: int = 1, total_shots: int | None = None) -> Cost:
+    def price(
+        self,
+        objective: Objective,
+        *,
+        rows: int = 1,
+        total_shots: int | None = None,
+        wrt: WithRespectTo | None = None,
+    ) -> Cost:
         """Returns circuits and shots of gradients at `rows` parameter rows, without running any."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class AbstractShotEstimator(AbstractGradientEstimator):
-    """A rule that needs expectation values only: it runs on every backend, and can be priced and journaled."""
+    """A rule that needs expectation values only: it runs on every backend, and can be priced and journaled.
+
+    Args:
+        allocation: how shots are shared among circuits and measurement groups.
+    """
+
+    allocation: AbstractAllocation = field(default_factory=Uniform)
 
     @abstractmethod
+    def parts(
+        self,
+        objective: Objective,
+        rows: Tensor,
+        wrt: Tensor,
+        *,
+        total_shots: int | None,
+        rng: np.random.Generator | None,
+    ) -> Sequence[Part]:
+        """Returns the circuits to run and their weights, at parameter rows (B, P), for derivatives by `wrt` (P',)."""
+
+    def extra_noise(self, plan: Plan, measured: Sequence[Measured], values: Tensor) -> tuple[Tensor, Tensor]:
+        """What the rule adds to shot noise: covariances (B, M, M, P) and biases (B, M, P). Zero for exact rules."""
+        del plan, measured
+        return values.new_zeros(*values.shape[:2], *values.shape[1:]), torch.zeros_like(values)
+
     def plan(
         self,
         objective: Objective,
@@ -111,28 +132,46 @@ class AbstractShotEstimator(AbstractGradientEstimator):
         *,
         total_shots: int | None = None,
         rng: np.random.Generator | None = None,
+        wrt: WithRespectTo | None = None,
     ) -> Plan:
         """Returns the circuits to run. Pure: nothing is run, and the same arguments give the same plan."""
-
-    def combine(self, plan: Plan, measured: Measured) -> Gradient:
-        """Returns the gradient from what the plan's circuits gave; pure."""
-        objective = plan.objective
-        values = torch.einsum("bps,sbm->bmp", plan.weights, measured.values)
-        variances = self._variances(plan, measured, values)
-        return Gradient(
-            values=objective.shaped(values, plan.batch),
-            std_errors=objective.shaped(variances.clamp_min(0).sqrt(), plan.batch),
-            cost=measured.cost,
-            plan=plan,
+        rows, batch = gradient_rows(objective, theta)
+        index = objective.places(wrt)
+        total = None if total_shots is None else whole_shots(total_shots)
+        # A rule sizes its steps by the shots; a budget that is too small is refused when it is shared.
+        usable = total if total is None else max(total, 1)
+        parts = self.parts(objective, rows, index, total_shots=usable, rng=rng)
+        return Plan(
+            estimator=self.name,
+            objective=objective,
+            wrt=index,
+            parts=allocated(parts, total, self.allocation, rng),
+            total_shots=total,
+            allocation=self.allocation,
+            batch=batch,
         )
 
-    def _variances(self, plan: Plan, measured: Measured, values: Tensor) -> Tensor:
-        """Squared errors (B, M, P) of the gradient `values` (B, M, P): shot noise, and what else the rule has."""
-        return shot_variances(plan, measured) + self._own_variances(plan, measured, values)
-
-    @abstractmethod
-    def _own_variances(self, plan: Plan, measured: Measured, values: Tensor) -> Tensor:
-        """Squared errors beside shot noise, shape (B, M, P): bias, or random directions. Zero for exact rules."""
+    def combine(self, plan: Plan, measured: Sequence[Measured]) -> Gradient:
+        """Returns the gradient from what the plan's circuits gave, part by part; pure."""
+        objective = plan.objective
+        shape = (plan.num_rows, objective.num_observables, len(plan.wrt))
+        values = torch.zeros(shape, dtype=torch.float64)
+        for part, result in zip(plan.parts, measured, strict=True):
+            values += torch.einsum("bpsj,sbmj->bmp", part.weights, part.split(result.values))
+        covariances = shot_covariances(plan, measured)
+        extra, biases = self.extra_noise(plan, measured, values)
+        covariances = covariances + extra
+        variances = covariances.diagonal(dim1=1, dim2=2).transpose(1, 2).clamp_min(0)
+        return Gradient(
+            values=objective.shaped(values, plan.batch),
+            std_errors=objective.shaped((variances + biases**2).sqrt(), plan.batch),
+            biases=objective.shaped(biases, plan.batch),
+            covariances=objective.shaped(
+                covariances[:, 0] if objective.is_scalar else covariances, plan.batch
+            ),
+            cost=sum((result.cost for result in measured), Cost()),
+            plan=plan,
+        )
 
     def gradient(
         self,
@@ -142,18 +181,33 @@ class AbstractShotEstimator(AbstractGradientEstimator):
         backend: AbstractBackend,
         total_shots: int | None = None,
         rng: np.random.Generator | None = None,
+        wrt: WithRespectTo | None = None,
     ) -> Gradient:
         _check_kinds(objective, backend)
-        plan = self.plan(objective, theta, total_shots=total_shots, rng=rng)
-        return self.combine(plan, backend.run(objective, plan.circuits, shots=plan.shots, rng=rng))
+        plan = self.plan(objective, theta, total_shots=total_shots, rng=rng, wrt=wrt)
+        backend.check(total_shots, rng)
+        return self.combine(plan, plan.run(backend, rng))
 
-    def price(self, objective: Objective, *, rows: int = 1, total_shots: int | None = None) -> Cost:
+    def price(
+        self,
+        objective: Objective,
+        *,
+        rows: int = 1,
+        total_shots: int | None = None,
+        wrt: WithRespectTo | None = None,
+    ) -> Cost:
         anywhere = torch.zeros(rows, objective.num_params, dtype=torch.float64)
-        return self.plan(objective, anywhere, total_shots=total_shots, rng=np.random.default_rng(0)).cost
+        return self.plan(
+            objective, anywhere, total_shots=total_shots, rng=np.random.default_rng(0), wrt=wrt
+        ).cost
 
 
 class AbstractSimulatorEstimator(AbstractGradientEstimator):
     """A rule that differentiates a simulation: exact, only on the backend Exact, one circuit a row."""
+
+    @property
+    def remark(self) -> str:
+        return "exact, by differentiating a simulation"
 
     @abstractmethod
     def jacobian(self, simulator: Statevector, objective: Objective, theta: Tensor) -> Tensor:
@@ -167,17 +221,33 @@ class AbstractSimulatorEstimator(AbstractGradientEstimator):
         backend: AbstractBackend,
         total_shots: int | None = None,
         rng: np.random.Generator | None = None,
+        wrt: WithRespectTo | None = None,
     ) -> Gradient:
         _check_kinds(objective, backend)
         exact = self.require_simulator(backend)
         self._refuse_shots(total_shots)
         rows, batch = gradient_rows(objective, theta)
-        slopes = self.jacobian(exact.simulator(objective), objective, rows)
-        values = objective.shaped(slopes.to("cpu", torch.float64), batch)
-        cost = self.price(objective, rows=len(rows))
-        return Gradient(values=values, std_errors=torch.zeros_like(values), cost=cost, plan=None)
+        slopes = self.jacobian(exact.simulator(objective.target), objective, rows)
+        slopes = slopes.to("cpu", torch.float64)[..., objective.places(wrt)]
+        values = objective.shaped(slopes, batch)
+        noise = slopes.new_zeros(*slopes.shape[:2], *slopes.shape[1:])
+        return Gradient(
+            values=values,
+            std_errors=torch.zeros_like(values),
+            biases=torch.zeros_like(values),
+            covariances=objective.shaped(noise[:, 0] if objective.is_scalar else noise, batch),
+            cost=self.price(objective, rows=len(rows)),
+            plan=None,
+        )
 
-    def price(self, objective: Objective, *, rows: int = 1, total_shots: int | None = None) -> Cost:
+    def price(
+        self,
+        objective: Objective,
+        *,
+        rows: int = 1,
+        total_shots: int | None = None,
+        wrt: WithRespectTo | None = None,
+    ) -> Cost:
         self._refuse_shots(total_shots)
         return Cost(circuits=rows, sources={"circuits": "computed"})
 
@@ -207,6 +277,33 @@ def gradient_rows(objective: Objective, theta: Theta) -> tuple[Tensor, tuple[int
     return rows.detach(), batch
 
 
+def shot_covariances(plan: Plan, measured: Sequence[Measured]) -> Tensor:
+    """Shot noise of the gradient, shape (B, M, M, P): circuits are independent, so squares add."""
+    observables = plan.objective.num_observables
+    shape = (plan.num_rows, observables, observables, len(plan.wrt))
+    total = torch.zeros(shape, dtype=torch.float64)
+    for part, result in zip(plan.parts, measured, strict=True):
+        covariances = result.covariances
+        if covariances is None:
+            continue
+        slots = part.weights.shape[-1]
+        if slots == 1:
+            total += torch.einsum("bps,sbmn->bmnp", part.weights[..., 0] ** 2, covariances)
+        else:
+            both = covariances.unflatten(-1, (observables, slots)).unflatten(-3, (observables, slots))
+            total += torch.einsum("bpsj,bpsk,sbmjnk->bmnp", part.weights, part.weights, both)
+    return total
+
+
+def random_source(rng: np.random.Generator | None, name: str) -> np.random.Generator:
+    """The generator; raises ValueError when there is none."""
+    if rng is None:
+        raise ValueError(
+            f"Argument `rng` must be given to {name}, whose choices are random: `numpy.random.default_rng(seed)`."
+        )
+    return rng
+
+
 def _check_kinds(objective: object, backend: object) -> None:
     """Names what was given in place of an objective or a backend."""
     if not isinstance(objective, Objective):
@@ -216,8 +313,3 @@ def _check_kinds(objective: object, backend: object) -> None:
         )
     if not isinstance(backend, AbstractBackend):
         raise TypeError(f"Argument `backend` must be a backend such as Exact(), but is {backend!r}.")
-
-
-def shot_variances(plan: Plan, measured: Measured) -> Tensor:
-    """Shot noise of the gradient, shape (B, M, P): circuits are independent, so squares add."""
-    return torch.einsum("bps,sbm->bmp", plan.weights**2, measured.variances())

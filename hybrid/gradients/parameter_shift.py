@@ -1,72 +1,154 @@
-"""The two-term parameter-shift rule, occurrence by occurrence."""
+"""Parameter-shift rules: exact derivatives from shifted circuits."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hybrid.backends.base import Measured
-from hybrid.circuits import ShiftedCircuits
-from hybrid.gradients.base import AbstractShotEstimator, Plan, Theta, gradient_rows
+from classical.generators import Generator, generators
+from hybrid.circuits import FreeCircuits, ShiftedCircuits
+from hybrid.gradients.base import AbstractShotEstimator
+from hybrid.gradients.shift_rules import ShiftRule, equidistant, two_term
 from hybrid.objective import Objective
-from hybrid.shots import spread_shots
+from hybrid.plan import Part
+
+Rule = Literal["cheapest", "occurrences", "frequencies"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParameterShift(AbstractShotEstimator):
-    """Exact derivatives from two shifted circuits for each rotation.
+    """Exact derivatives from shifted circuits.
 
-    Every rotation `exp(-i a P / 2)` with P^2 = 1 obeys dE/da = (E(a + s) - E(a - s)) / (2 sin s); the chain
-    rule through the affine angles adds up occurrences. So shared, scaled and controlled parameters are exact.
+    Two rules. By occurrence: every rotation `exp(-i a P / 2)` with P^2 = 1 obeys
+    dE/da = (E(a + s) - E(a - s)) / (2 sin s), and the chain rule through the affine angles adds up occurrences. By
+    frequency: rotations of one parameter that commute and stand side by side are moved together; when the
+    frequencies of their sum are multiples 1 ... R of one, 2R circuits do. So shared, scaled and controlled parameters
+    are exact either way.
 
-    Cost: 2 circuits for each rotation, times measurement bases. Unbiased. Source: Mitarai et al. 2018,
-    arXiv:1803.00745; Schuld et al. 2019, arXiv:1811.11184, eq. 9; general s: Mari, Bromley and Killoran 2021,
-    arXiv:2008.06517, eq. 9.
+    Cost: 2 circuits for each rotation, or 2R for each such group, times measurement bases. Unbiased. Source: Schuld et
+    al. 2019, arXiv:1811.11184, eq. 9; Wierichs et al. 2022, arXiv:2107.12390, eq. 15; see `shift_rules`.
 
     Args:
-        shift: s in radians, in (0, pi); pi/2 has the least variance on average over angles.
+        shift: s in radians, in (0, pi), for one frequency; pi/2 has the least variance on average over angles, which
+            grows as 1 / sin^2 s.
+        rule: "cheapest" goes by frequency where that takes fewer circuits and, at this allocation of shots, no more
+            noise; "frequencies" wherever it takes fewer circuits; "occurrences" never.
     """
 
     shift: float = math.pi / 2
+    rule: Rule = "cheapest"
 
     def __post_init__(self) -> None:
         if not 0 < self.shift < math.pi:
             raise ValueError(f"Argument `shift` must lie strictly between 0 and pi, but is {self.shift}.")
+        if self.rule not in get_args(Rule):
+            raise ValueError(f"Argument `rule` must be one of {list(get_args(Rule))}, but is {self.rule!r}.")
 
     @property
     def name(self) -> str:
         return "parameter-shift"
 
-    def plan(
+    def parts(
         self,
         objective: Objective,
-        theta: Theta,
+        rows: Tensor,
+        wrt: Tensor,
         *,
-        total_shots: int | None = None,
-        rng: np.random.Generator | None = None,
-    ) -> Plan:
-        rows, batch = gradient_rows(objective, theta)
+        total_shots: int | None,
+        rng: np.random.Generator | None,
+    ) -> Sequence[Part]:
+        grouped = self._grouped(objective, wrt)
+        parts = [
+            self._by_occurrence(objective, rows, wrt, grouped),
+            _by_frequency(objective, rows, wrt, grouped),
+        ]
+        return [part for part in parts if part.circuits.num_circuits]
+
+    def _grouped(self, objective: Objective, wrt: Tensor) -> list[_Moved]:
+        """What is moved together: generators for which the rule by frequency is chosen."""
+        if self.rule == "occurrences":
+            return []
+        found = []
+        for column, parameter in enumerate(wrt.tolist()):
+            for each in _kept_generators(objective, parameter):
+                rule = self._cheaper(each)
+                if rule is not None:
+                    found.append(_Moved(column, each, rule))
+        return found
+
+    def _cheaper(self, each: Generator) -> ShiftRule | None:
+        """The rule by frequency where it is chosen; None where the one by occurrence is."""
+        multiples = each.num_multiples
+        if multiples is None or multiples >= len(each.rotations):
+            return None
+        largest = each.frequencies[-1]
+        rule = (
+            two_term(largest, self.shift) if multiples == 1 else equidistant(multiples, largest / multiples)
+        )
+        if self.rule == "frequencies":
+            return rule
+        singles = [two_term(abs(factor), self.shift).weights for factor in each.factors]
+        plain = ShiftRule(shifts=(), weights=tuple(w for pair in singles for w in pair))
+        few = self.allocation.favours_few_circuits
+        slack = 1 + 1e-9
+        cheaper = rule.noise(favours_few_circuits=few) <= slack * plain.noise(favours_few_circuits=few)
+        return rule if cheaper else None
+
+    def _by_occurrence(
+        self, objective: Objective, rows: Tensor, wrt: Tensor, grouped: Sequence[_Moved]
+    ) -> Part:
         program = objective.program
-        count = program.num_rotations
-        # Rotation k has its plus circuit at 2k and its minus circuit at 2k + 1.
-        signs = torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(count)
-        chain = program.coefficients.T.repeat_interleave(2, dim=1)
-        return Plan(
-            estimator=self.name,
-            objective=objective,
+        chain = program.coefficients[:, wrt].clone()
+        for moved in grouped:
+            chain[list(moved.generator.rotations), moved.column] = 0
+        used = chain.any(1).nonzero()[:, 0]
+        # The i-th rotation that is used has its plus circuit at 2i and its minus circuit at 2i + 1.
+        signs = torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(len(used))
+        weights = chain[used].T.repeat_interleave(2, dim=1) * signs / (2 * math.sin(self.shift))
+        return Part(
+            target=objective.target,
             circuits=ShiftedCircuits(
                 angles=program.angles(rows),
-                rotations=torch.arange(count).repeat_interleave(2),
+                rotations=used.repeat_interleave(2),
                 shifts=self.shift * signs,
             ),
-            weights=(chain * signs / (2 * math.sin(self.shift)))[None],
-            shots=spread_shots(total_shots, 2 * count, len(objective.groups)),
-            batch=batch,
+            weights=weights[None, ..., None],
         )
 
-    def _own_variances(self, plan: Plan, measured: Measured, values: Tensor) -> Tensor:
-        return torch.zeros_like(values)
+
+@dataclass(frozen=True)
+class _Moved:
+    """A generator of the parameter in column `column` of the gradient, and the rule for it."""
+
+    column: int
+    generator: Generator
+    rule: ShiftRule
+
+
+def _kept_generators(objective: Objective, parameter: int) -> tuple[Generator, ...]:
+    return objective.kept(("generators", parameter), lambda: generators(objective.program, parameter))
+
+
+def _by_frequency(objective: Objective, rows: Tensor, wrt: Tensor, grouped: Sequence[_Moved]) -> Part:
+    program = objective.program
+    count = sum(len(moved.rule.shifts) for moved in grouped)
+    moves = torch.zeros(count, program.num_rotations, dtype=torch.float64)
+    weights = torch.zeros(len(wrt), count, dtype=torch.float64)
+    at = 0
+    for moved in grouped:
+        factors = torch.tensor(moved.generator.factors, dtype=torch.float64)
+        for shift, weight in zip(moved.rule.shifts, moved.rule.weights, strict=True):
+            moves[at, list(moved.generator.rotations)] = factors * shift
+            weights[moved.column, at] = weight
+            at += 1
+    return Part(
+        target=objective.target,
+        circuits=FreeCircuits(angles=program.angles(rows) + moves[:, None]),
+        weights=weights[None, ..., None],
+    )

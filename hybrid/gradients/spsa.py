@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +12,10 @@ from torch import Tensor
 
 from hybrid.backends.base import Measured
 from hybrid.circuits import FreeCircuits
-from hybrid.gradients.base import AbstractShotEstimator, Plan, Theta, gradient_rows, shot_variances
+from hybrid.gradients.base import AbstractShotEstimator, random_source, shot_covariances
 from hybrid.objective import Objective
-from hybrid.shots import balanced_reach, spread_shots
+from hybrid.plan import Part, Plan
+from hybrid.shots import balanced_reach
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,51 +49,51 @@ class SPSA(AbstractShotEstimator):
     def name(self) -> str:
         return "SPSA"
 
-    def plan(
+    @property
+    def remark(self) -> str:
+        return "plus noise of the random directions"
+
+    def parts(
         self,
         objective: Objective,
-        theta: Theta,
+        rows: Tensor,
+        wrt: Tensor,
         *,
-        total_shots: int | None = None,
-        rng: np.random.Generator | None = None,
-    ) -> Plan:
-        if rng is None:
-            raise ValueError(
-                "Argument `rng` must be given to SPSA, whose directions are random: "
-                "`numpy.random.default_rng(seed)`."
-            )
-        rows, batch = gradient_rows(objective, theta)
-        shots = spread_shots(total_shots, 2 * self.directions, len(objective.groups))
-        step = self._step(objective, shots)
-        shape = (len(rows), objective.num_params, self.directions)
-        signs = torch.from_numpy(rng.integers(0, 2, size=shape) * 2.0 - 1.0)
+        total_shots: int | None,
+        rng: np.random.Generator | None,
+    ) -> Sequence[Part]:
+        step = self._step(objective, wrt, total_shots)
+        shape = (len(rows), len(wrt), self.directions)
+        signs = torch.from_numpy(random_source(rng, self.name).integers(0, 2, size=shape) * 2.0 - 1.0)
         both = torch.stack([signs, -signs], dim=-1).flatten(2)  # (B, P, 2K), plus and minus in turn
-        displaced = rows[None] + step * both.permute(2, 0, 1)
-        return Plan(
-            estimator=self.name,
-            objective=objective,
-            circuits=FreeCircuits(angles=objective.program.angles(displaced)),
-            # plus: D / (2 c K); minus: the sign of `both` turns the difference.
-            weights=both / (2 * step * self.directions),
-            shots=shots,
-            batch=batch,
-        )
+        displaced = rows.expand(2 * self.directions, -1, -1).clone()
+        displaced[..., wrt] += step * both.permute(2, 0, 1)
+        return [
+            Part(
+                target=objective.target,
+                circuits=FreeCircuits(angles=objective.program.angles(displaced)),
+                # plus: D / (2 c K); minus: the sign of `both` turns the difference.
+                weights=(both / (2 * step * self.directions))[..., None],
+            )
+        ]
 
-    def _step(self, objective: Objective, shots: Tensor | None) -> float:
+    def _step(self, objective: Objective, wrt: Tensor, total_shots: int | None) -> float:
         if self.step is not None:
             return self.step
-        reach = max(float(objective.program.max_frequencies().norm()), 1e-12)
-        if shots is None:
+        reach = max(float(objective.program.max_frequencies()[wrt].norm()), 1e-12)
+        if total_shots is None:
             return 0.01 / reach
-        return balanced_reach(shots) / reach
+        return balanced_reach(total_shots / (2 * self.directions * len(objective.groups))) / reach
 
-    def _own_variances(self, plan: Plan, measured: Measured, values: Tensor) -> Tensor:
+    def extra_noise(self, plan: Plan, measured: Sequence[Measured], values: Tensor) -> tuple[Tensor, Tensor]:
         """Noise from the random directions, made so that with shot noise it gives the whole variance."""
         params = values.shape[-1]
+        weights = plan.parts[0].weights[..., 0]
         # Slope along each direction, times its sign: weights of one component hold D_i / (2 c K).
-        scale = plan.weights[:, :1].abs() * self.directions  # (B, 1, 2K), 1 / (2 c)
-        plus, minus = measured.values[0::2], measured.values[1::2]
-        slopes = (plus - minus) * scale[:, 0, 0::2].T[..., None]  # (K, B, M)
-        shot = shot_variances(plan, measured)[..., 0] * self.directions  # per direction, on average
-        squares = (slopes**2).mean(0) - shot
-        return (squares * (params - 1) / (params * self.directions))[..., None].expand_as(values)
+        scale = weights[:, 0].abs() * self.directions  # (B, 2K), 1 / (2 c)
+        both = measured[0].values
+        slopes = (both[0::2] - both[1::2]) * scale[:, 0::2].T[..., None]  # (K, B, M)
+        shot = shot_covariances(plan, measured)[..., 0] * self.directions  # per direction, on average
+        squares = torch.einsum("kbm,kbn->bmn", slopes, slopes) / len(slopes) - shot
+        noise = squares * (params - 1) / (params * self.directions)
+        return noise[..., None].expand(-1, -1, -1, params), torch.zeros_like(values)

@@ -171,7 +171,7 @@ _NOT_MEASURED = Cost(wall_seconds=None, cpu_seconds=None, flops=None, peak_bytes
 
 def _separate_flops(objective: Objective) -> int:
     """Operations of the shifted circuits when each is simulated on its own, by formula."""
-    simulator = Exact().simulator(objective)
+    simulator = Exact().simulator(objective.target)
     return 2 * objective.program.num_rotations * value_flops(simulator, objective.groups)
 
 

@@ -57,5 +57,5 @@ def test_shifted_values_are_counted_with_their_moments() -> None:
         shifts=torch.ones(program.num_rotations, dtype=torch.float64),
     )
     backend = Exact()
-    run = counted(lambda: backend.run(objective, circuits, shots=None, rng=None))
-    assert run == tangent_flops(backend.simulator(objective), objective.groups)
+    run = counted(lambda: backend.run(objective.target, circuits, shots=None, rng=None))
+    assert run == tangent_flops(backend.simulator(objective.target), objective.groups)

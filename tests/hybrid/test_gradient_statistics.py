@@ -13,15 +13,15 @@ from qiskit.circuit.library import CRYGate
 from qiskit.quantum_info import SparsePauliOp
 
 from classical import statevector
-from hybrid import SPSA, FiniteDifference, Objective, ParameterShift
+from hybrid import SPSA, CommutingGenerators, FiniteDifference, HadamardTest, Objective, ParameterShift
+from hybrid.allocation import Uniform
 from hybrid.backends import Exact, Sampled
 from hybrid.circuits import FreeCircuits
 from hybrid.gradients import AbstractShotEstimator
-from hybrid.shots import spread_shots
 from tests.cases import SHOT_CASES, EstimatorCase
+from tests.hybrid.samples import Z_LIMIT, mean_z, relative_mean_error, relative_variance_error, repeated
 from tests.systems import SYSTEMS, System, chain_of_many, controlled, product_local, several
 
-Z_LIMIT = 4.5
 REPEATS = 2500
 
 
@@ -32,59 +32,37 @@ def _cosine() -> Objective:
     return Objective(circuit, SparsePauliOp("Z"))
 
 
-def _repeat(
-    rule: AbstractShotEstimator,
-    objective: Objective,
-    theta: np.ndarray,
-    *,
-    total_shots: int | None,
-    repeats: int = REPEATS,
-    seed: int = 11,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Values and reported variances of independent gradients, each of shape (repeats, ...)."""
-    backend = Exact() if total_shots is None else Sampled()
-    gradient = rule.gradient(
-        objective,
-        np.tile(theta, (repeats, 1)),
-        backend=backend,
-        total_shots=total_shots,
-        rng=np.random.default_rng(seed),
-    )
-    return gradient.values.numpy(), gradient.std_errors.numpy() ** 2
+def _even(shots: int, circuits: int, groups: int) -> torch.Tensor:
+    return Uniform().first(shots, [torch.ones(circuits, groups)], None)[0]
 
 
-def _mean_z(samples: np.ndarray, expected: np.ndarray | float) -> np.ndarray:
-    return (samples.mean(0) - expected) / (samples.std(0, ddof=1) / math.sqrt(len(samples)))
+UNBIASED = {
+    "parameter-shift": ParameterShift(),
+    "parameter-shift, by occurrence": ParameterShift(shift=1.2, rule="occurrences"),
+    "parameter-shift, by frequency": ParameterShift(rule="frequencies"),
+    "Hadamard test": HadamardTest(),
+    "commuting generators": CommutingGenerators(),
+}
 
 
-def _relative_variance_error(samples: np.ndarray) -> np.ndarray:
-    """Standard error of a sample variance, divided by it, from the samples' own kurtosis."""
-    centred = samples - samples.mean(0)
-    fourth = (centred**4).mean(0) / (centred**2).mean(0) ** 2
-    return np.sqrt((fourth - 1) / len(samples))
-
-
+@pytest.mark.parametrize("rule", UNBIASED.values(), ids=list(UNBIASED))
 @pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: system.name)
-def test_shift_rule_is_unbiased_and_knows_its_error(system: System) -> None:
-    theta = np.array(system.theta)
-    total_shots = 6 * 2 * system.rotations * system.bases
-    values, variances = _repeat(
-        ParameterShift(), system.objective(), theta, total_shots=total_shots, repeats=10_000
-    )
-    assert (np.abs(_mean_z(values, system.gradients(theta)))[values.std(0) > 0] < Z_LIMIT).all()
+def test_an_exact_rule_is_unbiased_and_knows_its_error(system: System, rule: AbstractShotEstimator) -> None:
+    if isinstance(rule, CommutingGenerators) and system.shared is None:
+        return
+    theta, objective = np.array(system.theta), system.objective()
+    total_shots = 6 * rule.price(objective).circuits
+    values, variances = repeated(rule, objective, theta, total_shots=total_shots, repeats=12_000)
+    assert (np.abs(mean_z(values, system.gradients(theta)))[values.std(0) > 1e-9] < Z_LIMIT).all()
     observed, reported = values.var(0, ddof=1), variances.mean(0)
-    noisy = observed > 0
+    noisy = observed > 1e-18
     ratio_error = np.hypot(
-        _relative_variance_error(values[:, noisy]), _relative_mean_error(variances[:, noisy])
+        relative_variance_error(values[:, noisy]), relative_mean_error(variances[:, noisy])
     )
     assert (np.abs(reported[noisy] / observed[noisy] - 1) < Z_LIMIT * ratio_error).all()
     assert np.median(ratio_error) * Z_LIMIT < 0.1  # a tenth more or less would not pass
     np.testing.assert_allclose(reported[~noisy], 0, atol=1e-15)
     np.testing.assert_allclose(values.mean(0)[~noisy], system.gradients(theta)[~noisy], atol=1e-12)
-
-
-def _relative_mean_error(samples: np.ndarray) -> np.ndarray:
-    return samples.std(0, ddof=1) / math.sqrt(len(samples)) / samples.mean(0)
 
 
 @pytest.mark.parametrize("angle", [0.3, 1.1, 2.6])
@@ -95,18 +73,18 @@ def test_shift_rule_variance_is_the_closed_form(shift: float, angle: float) -> N
     exact = (math.sin(angle + shift) ** 2 + math.sin(angle - shift) ** 2) / (4 * shots * math.sin(shift) ** 2)
     if shift == math.pi / 2:
         assert exact == pytest.approx(math.cos(angle) ** 2 / (2 * shots))
-    values, variances = _repeat(
+    values, variances = repeated(
         ParameterShift(shift=shift), _cosine(), np.array([angle]), total_shots=2 * shots, repeats=20_000
     )
-    assert abs(_mean_z(values, -math.sin(angle))) < Z_LIMIT
-    error = _relative_variance_error(values)
+    assert abs(mean_z(values, -math.sin(angle))) < Z_LIMIT
+    error = relative_variance_error(values)
     assert error < 0.1 / Z_LIMIT
     assert abs(values.var(0, ddof=1) / exact - 1) < Z_LIMIT * error
-    assert abs(variances.mean(0) / exact - 1) < Z_LIMIT * _relative_mean_error(variances)
+    assert abs(variances.mean(0) / exact - 1) < Z_LIMIT * relative_mean_error(variances)
 
 
 def test_shift_rule_has_no_noise_at_the_steepest_point() -> None:
-    values, variances = _repeat(ParameterShift(), _cosine(), np.array([math.pi / 2]), total_shots=8)
+    values, variances = repeated(ParameterShift(), _cosine(), np.array([math.pi / 2]), total_shots=8)
     np.testing.assert_allclose(values, -1, atol=1e-12)
     np.testing.assert_allclose(variances, 0, atol=1e-15)
 
@@ -117,7 +95,7 @@ def test_shift_rule_error_falls_with_the_root_of_shots(system: System) -> None:
     budgets = [200, 800, 3200, 12_800]
     errors = []
     for shots in budgets:
-        values, _ = _repeat(ParameterShift(), system.objective(), theta, total_shots=shots, repeats=400)
+        values, _ = repeated(ParameterShift(), system.objective(), theta, total_shots=shots, repeats=400)
         errors.append(math.sqrt(((values - system.gradients(theta)) ** 2).mean()))
     slope, deviation = _slope(budgets, errors, relative_error=1 / math.sqrt(2 * 400))
     assert abs(slope + 0.5) < Z_LIMIT * deviation
@@ -135,7 +113,7 @@ def test_finite_difference_error_falls_as_shots_to_the_two_thirds() -> None:
     budgets = [10**2, 10**3, 10**4, 10**5]
     squares = []
     for shots in budgets:
-        values, _ = _repeat(
+        values, _ = repeated(
             FiniteDifference(), _cosine(), np.array([angle]), total_shots=2 * shots, repeats=repeats
         )
         squares.append(((values + math.sin(angle)) ** 2).mean())
@@ -148,7 +126,7 @@ def test_finite_difference_at_the_best_step_has_the_known_error() -> None:
     # Central difference of cos t at t = 0.9: best h 0.675, 0.458, 0.311 and mean squared error
     # 9.14e-3, 2.09e-3, 4.64e-4 for 1e2, 1e3, 1e4 shots an evaluation; parameter-shift 1.93e-3 and so on.
     for shots, step, square in [(100, 0.675, 9.14e-3), (1000, 0.458, 2.09e-3), (10_000, 0.311, 4.64e-4)]:
-        values, _ = _repeat(
+        values, _ = repeated(
             FiniteDifference(step=step), _cosine(), np.array([0.9]), total_shots=2 * shots, repeats=8000
         )
         errors = (values + math.sin(0.9)) ** 2
@@ -159,7 +137,9 @@ def test_finite_difference_at_the_best_step_has_the_known_error() -> None:
 def test_finite_difference_error_bars_cover_bias_and_noise() -> None:
     angle = 0.9
     for total_shots in (200, 2000, 20_000):
-        values, variances = _repeat(FiniteDifference(), _cosine(), np.array([angle]), total_shots=total_shots)
+        values, variances = repeated(
+            FiniteDifference(), _cosine(), np.array([angle]), total_shots=total_shots
+        )
         square = ((values + math.sin(angle)) ** 2).mean()
         assert 0.9 < variances.mean() / square < 1.3
 
@@ -171,10 +151,10 @@ def test_spsa_variance_without_shots_is_that_of_the_other_slopes() -> None:
     slopes = system.gradients(theta)
     for directions in (1, 3):
         rule = SPSA(directions=directions, step=1e-3)
-        values, variances = _repeat(rule, system.objective(), theta, total_shots=None, repeats=20_000)
-        assert (np.abs(_mean_z(values, slopes)) < Z_LIMIT).all()
+        values, variances = repeated(rule, system.objective(), theta, total_shots=None, repeats=20_000)
+        assert (np.abs(mean_z(values, slopes)) < Z_LIMIT).all()
         exact = ((slopes**2).sum() - slopes**2) / directions
-        assert (np.abs(values.var(0) / exact - 1) < Z_LIMIT * _relative_variance_error(values)).all()
+        assert (np.abs(values.var(0) / exact - 1) < Z_LIMIT * relative_variance_error(values)).all()
         total = 3 * (slopes**2).sum() / directions
         reported = variances.sum(1)
         assert abs(reported.mean() - total) < Z_LIMIT * reported.std() / math.sqrt(len(reported))
@@ -186,14 +166,14 @@ def test_spsa_variance_with_shots_adds_the_noise_of_two_values() -> None:
     theta = np.array(system.theta)
     slopes = system.gradients(theta)
     step, shots = 0.05, 40
-    values, variances = _repeat(
+    values, variances = repeated(
         SPSA(step=step), system.objective(), theta, total_shots=2 * shots, repeats=40_000
     )
     sigma2 = (np.sin(theta) ** 2).sum() / 9
     exact = (slopes**2).sum() - slopes**2 + sigma2 / (2 * step**2 * shots)
-    assert (np.abs(_mean_z(values, slopes * np.sin(step) / step)) < Z_LIMIT).all()
+    assert (np.abs(mean_z(values, slopes * np.sin(step) / step)) < Z_LIMIT).all()
     ratio = values.var(0) / exact - 1
-    assert (np.abs(ratio) < Z_LIMIT * _relative_variance_error(values) + 3 * step**2).all()
+    assert (np.abs(ratio) < Z_LIMIT * relative_variance_error(values) + 3 * step**2).all()
     reported = variances.mean()
     assert abs(reported / exact.mean() - 1) < 0.03
 
@@ -201,11 +181,11 @@ def test_spsa_variance_with_shots_adds_the_noise_of_two_values() -> None:
 def test_spsa_is_unbiased_with_many_directions_and_shots() -> None:
     system = controlled(CRYGate)
     theta = np.array(system.theta)
-    values, variances = _repeat(
+    values, variances = repeated(
         SPSA(directions=4, step=0.02), system.objective(), theta, total_shots=800, repeats=4000
     )
-    assert abs(_mean_z(values, system.gradients(theta))) < Z_LIMIT
-    assert abs(variances.mean() / values.var() - 1) < Z_LIMIT * _relative_variance_error(values)
+    assert abs(mean_z(values, system.gradients(theta))) < Z_LIMIT
+    assert abs(variances.mean() / values.var() - 1) < Z_LIMIT * relative_variance_error(values)
 
 
 def test_observables_measured_together_have_the_known_covariance() -> None:
@@ -220,9 +200,9 @@ def test_observables_measured_together_have_the_known_covariance() -> None:
     t, shots, repeats = 1.0, 30, 20_000
     rows = torch.full((repeats, 1), t, dtype=torch.float64)
     measured = Sampled().run(
-        objective,
+        objective.target,
         FreeCircuits(angles=objective.program.angles(rows)[None]),
-        shots=spread_shots(shots, 1, len(objective.groups)),
+        shots=_even(shots, 1, len(objective.groups)),
         rng=np.random.default_rng(2),
     )
     # Z0 = Z1 and Z0 Z1 = 1 in every shot: all of the variance is sin^2(t), shared by the first two.
@@ -247,9 +227,9 @@ def test_covariance_of_two_different_letters_in_one_basis() -> None:
     c, s = np.cos(theta), np.sin(theta)
     shots, repeats = 25, 20_000
     value = Sampled().run(
-        objective,
+        objective.target,
         FreeCircuits(angles=objective.program.angles(torch.from_numpy(np.tile(theta, (repeats, 1))))[None]),
-        shots=spread_shots(shots, 1, 1),
+        shots=_even(shots, 1, 1),
         rng=np.random.default_rng(3),
     )
     exact = (
@@ -278,9 +258,9 @@ def test_value_from_shots_is_unbiased_and_knows_its_error(total_shots: int) -> N
         rng=np.random.default_rng(8),
     )
     values = value.values.numpy()
-    assert (np.abs(_mean_z(values, system.values(theta))) < Z_LIMIT).all()
+    assert (np.abs(mean_z(values, system.values(theta))) < Z_LIMIT).all()
     reported = (value.std_errors.numpy() ** 2).mean(0)
-    error = np.hypot(_relative_variance_error(values), _relative_mean_error(value.std_errors.numpy() ** 2))
+    error = np.hypot(relative_variance_error(values), relative_mean_error(value.std_errors.numpy() ** 2))
     assert (np.abs(reported / values.var(0, ddof=1) - 1) < Z_LIMIT * error).all()
 
 
@@ -290,10 +270,11 @@ def test_value_from_shots_is_unbiased_and_knows_its_error(total_shots: int) -> N
 def test_sampled_values_do_not_depend_on_chunking(
     case: EstimatorCase, shots_each: int, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make = _entangled if kind == "general" else _with_impossible_outcomes
-    theta = np.random.default_rng(4).normal(size=(7, make().num_params))
     rule = case.estimator if not isinstance(case.estimator, SPSA) else SPSA(directions=6)
-    count = rule.price(make()).circuits
+    entangled = _commuting if isinstance(rule, CommutingGenerators) else _entangled
+    make = entangled if kind == "general" else _with_impossible_outcomes
+    theta = np.random.default_rng(4).normal(size=(7, make().num_params))
+    count = rule.price(make()).circuits * rule.allocation.num_stages
 
     def gradient(backend: Sampled) -> tuple[torch.Tensor, torch.Tensor]:
         # The objective is made anew: simulators are kept with it.
@@ -328,6 +309,16 @@ def _entangled() -> Objective:
     return Objective(circuit, [SparsePauliOp(["ZZII", "IIXX"], [1.0, 0.3]), SparsePauliOp("YIIZ")])
 
 
+def _commuting() -> Objective:
+    theta = ParameterVector("t", 4)
+    circuit = QuantumCircuit(4)
+    for qubit in range(4):
+        circuit.rx(theta[qubit], qubit)
+    circuit.rxx(theta[0], 0, 2)
+    circuit.rxx(theta[3], 1, 3)
+    return Objective(circuit, [SparsePauliOp(["ZZII", "IIZZ"], [1.0, 0.3]), SparsePauliOp("YIIZ")])
+
+
 def _with_impossible_outcomes() -> Objective:
     # Half of the outcomes have probability zero: rounding must not decide how many numbers are drawn.
     theta = ParameterVector("t", 4)
@@ -343,7 +334,7 @@ def _with_impossible_outcomes() -> Objective:
 
 def test_rows_of_a_batch_are_independent() -> None:
     system = chain_of_many()
-    values, _ = _repeat(ParameterShift(), system.objective(), np.array(system.theta), total_shots=120)
+    values, _ = repeated(ParameterShift(), system.objective(), np.array(system.theta), total_shots=120)
     flat = values[:, 0]
     lagged = np.corrcoef(flat[:-1], flat[1:])[0, 1]
     assert abs(lagged) < Z_LIMIT / math.sqrt(len(flat))

@@ -15,15 +15,18 @@ from torch import nn
 
 from hybrid import SPSA, Adjoint, Backprop, FiniteDifference, Objective, ParameterShift, QuantumLayer
 from hybrid.backends import Exact, Sampled
+from hybrid.differentiable import NoSecondDerivative
 from hybrid.gradients import AbstractGradientEstimator, NeedsSimulator
-from hybrid.layer import NoSecondDerivative
 from tests.cases import ESTIMATOR_CASES, EstimatorCase
 
 NUM_INPUTS = 3
 NUM_WEIGHTS = 4
 OBSERVABLES = [SparsePauliOp(["IIZ", "XXI"], [1.0, 0.5]), SparsePauliOp("ZZZ")]
 BASES = 2
-ROTATIONS = 9  # three inputs, one of them in two gates, four weights, one of them in a controlled rotation
+# Three inputs, one of them in two gates; four weights, one of them in a controlled rotation.
+INPUT_ROTATIONS = 4
+WEIGHT_ROTATIONS = 5
+ROTATIONS = INPUT_ROTATIONS + WEIGHT_ROTATIONS
 
 
 def _circuit() -> tuple[QuantumCircuit, ParameterVector]:
@@ -172,20 +175,25 @@ def test_single_precision_goes_through_and_comes_back() -> None:
     assert layer.weights.grad.dtype == torch.float64
 
 
+@pytest.mark.parametrize("wanted", ["weights", "inputs", "both"])
 @pytest.mark.parametrize("rows", [1, 4])
 @pytest.mark.parametrize("backend", [Exact(), Sampled()], ids=lambda b: type(b).__name__)
-def test_a_step_costs_rows_times_shifted_circuits_and_the_value(rows: int, backend: Any) -> None:
+def test_a_step_costs_rows_times_shifted_circuits_and_the_value(rows: int, backend: Any, wanted: str) -> None:
     shots = {} if isinstance(backend, Exact) else {"total_shots": 20_000, "value_shots": 303}
     layer = make_layer(ParameterShift(), backend=backend, **shots)
     assert layer.objective.program.num_rotations == ROTATIONS
     assert len(layer.objective.groups) == BASES
-    outputs = layer(batch(rows, NUM_INPUTS))
+    layer.weights.requires_grad_(wanted != "inputs")
+    inputs = batch(rows, NUM_INPUTS).requires_grad_(wanted != "weights")
+    moved = {"weights": WEIGHT_ROTATIONS, "inputs": INPUT_ROTATIONS, "both": ROTATIONS}[wanted]
+    outputs = layer(inputs)
     forward = layer.take_cost()
     assert forward.circuits == rows * BASES
     outputs.sum().backward()
     backward = layer.take_cost()
-    assert backward.circuits == rows * 2 * ROTATIONS * BASES
-    assert forward.circuits + backward.circuits == rows * (1 + 2 * ROTATIONS) * BASES
+    assert backward.circuits == rows * 2 * moved * BASES
+    assert (inputs.grad is None) == (wanted == "weights")
+    assert (layer.weights.grad is None) == (wanted == "inputs")
     assert (forward.shots, backward.shots) == ((rows * 303, rows * 20_000) if shots else (0, 0))
     assert layer.take_cost().circuits == 0
 

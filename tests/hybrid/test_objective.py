@@ -13,11 +13,21 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from qiskit.quantum_info import Operator, Pauli, SparsePauliOp
 
-from hybrid import SPSA, Adjoint, Backprop, FiniteDifference, Objective, ParameterShift
+from hybrid import (
+    SPSA,
+    Adjoint,
+    Backprop,
+    CoordinateSubset,
+    Differentiable,
+    FiniteDifference,
+    Objective,
+    ParameterShift,
+)
+from hybrid.allocation import Uniform
 from hybrid.backends import Exact, Sampled, open_backend
 from hybrid.circuits import FreeCircuits, ShiftedCircuits
 from hybrid.gradients import NeedsSimulator
-from hybrid.shots import BudgetTooSmall, spread_shots
+from hybrid.shots import BudgetTooSmall
 from tests.cases import ESTIMATOR_CASES, SHOT_CASES, EstimatorCase
 from tests.systems import product_local, several
 
@@ -104,11 +114,14 @@ def test_a_constant_beside_others_has_no_slope_and_no_error() -> None:
     np.testing.assert_allclose(gradient.values[0].numpy(), 0)
 
 
-@pytest.mark.parametrize("total_shots", [0, -3, 11], ids=str)
 @shot_cases
-def test_too_small_a_budget_is_refused(case: EstimatorCase, total_shots: int) -> None:
-    with pytest.raises(BudgetTooSmall, match=f"but is {total_shots}"):
-        case.estimator.gradient(_objective(), THETA, backend=Sampled(), total_shots=total_shots, rng=_rng())
+def test_too_small_a_budget_is_refused(case: EstimatorCase) -> None:
+    least = 2 * case.estimator.allocation.num_stages * case.circuits(product_local())
+    for total_shots in (0, -3, least - 1):
+        with pytest.raises(BudgetTooSmall, match=f"at least {least:,} .*, but is {total_shots:,}"):
+            case.estimator.gradient(
+                _objective(), THETA, backend=Sampled(), total_shots=total_shots, rng=_rng()
+            )
     assert issubclass(BudgetTooSmall, ValueError)
 
 
@@ -120,17 +133,29 @@ def test_a_budget_that_is_no_whole_number_is_refused(case: EstimatorCase, total_
 
 
 def test_a_whole_number_of_numpy_is_a_budget() -> None:
-    spread = spread_shots(np.int64(103), 5, 2)
-    assert spread is not None
+    (spread,) = Uniform().first(np.int64(103), [torch.ones(5, 2)], None)
     assert spread.sum() == 103
     assert spread.shape == (5, 2)
     assert sorted(set(spread.flatten().tolist())) == [10, 11]
 
 
-def test_a_value_needs_two_shots_a_basis() -> None:
+@pytest.mark.parametrize("total_shots", [5, 0, -1])
+def test_a_value_needs_two_shots_a_basis(total_shots: int) -> None:
     objective = several().objective()
-    with pytest.raises(BudgetTooSmall, match=r"at least 6 .*1 circuits, 3 measurement bases"):
-        objective.value(several().theta, backend=Sampled(), total_shots=5, rng=_rng())
+    with pytest.raises(BudgetTooSmall, match=r"at least 6 \(1 circuits, 3 with measurement bases"):
+        objective.value(several().theta, backend=Sampled(), total_shots=total_shots, rng=_rng())
+
+
+@pytest.mark.parametrize("total_shots", [100.0, 0.5, "100", True])
+def test_a_value_takes_whole_numbers_of_shots(total_shots: Any) -> None:
+    with pytest.raises(TypeError, match="`total_shots` must be a whole number"):
+        _objective().value(THETA, backend=Sampled(), total_shots=total_shots, rng=_rng())
+
+
+@shot_cases
+def test_a_price_takes_whole_numbers_of_shots(case: EstimatorCase) -> None:
+    with pytest.raises(TypeError, match="`total_shots` must be a whole number"):
+        case.estimator.price(_objective(), total_shots=99.5)  # pyright: ignore
 
 
 @shot_cases
@@ -151,17 +176,19 @@ def test_exact_values_take_no_shots(case: EstimatorCase) -> None:
 
 @pytest.mark.parametrize("rule", [Adjoint(), Backprop()], ids=lambda rule: rule.name)
 def test_rules_of_the_simulator_refuse_what_only_measures(rule: Adjoint | Backprop) -> None:
-    with pytest.raises(
-        NeedsSimulator, match=f"{rule.name} .* needs the backend Exact, but was given Sampled"
-    ):
+    needs = f"{rule.name} .* needs the backend Exact, but was given Sampled: ParameterShift gives the same"
+    with pytest.raises(NeedsSimulator, match=needs):
         rule.gradient(_objective(), THETA, backend=Sampled(), total_shots=100, rng=_rng())
+    with pytest.raises(NeedsSimulator, match=needs):
+        Differentiable(_objective(), estimator=rule, backend=Sampled(), total_shots=100, rng=_rng())
     with pytest.raises(ValueError, match="`total_shots` has no meaning"):
         rule.gradient(_objective(), THETA, backend=Exact(), total_shots=100)
 
 
-def test_random_directions_need_a_generator() -> None:
-    with pytest.raises(ValueError, match="`rng` must be given to SPSA"):
-        SPSA().gradient(_objective(), THETA, backend=Exact())
+@pytest.mark.parametrize("rule", [SPSA(), CoordinateSubset()], ids=lambda rule: rule.name)
+def test_random_choices_need_a_generator(rule: SPSA | CoordinateSubset) -> None:
+    with pytest.raises(ValueError, match=f"`rng` must be given to {rule.name}"):
+        rule.gradient(_objective(), THETA, backend=Exact())
 
 
 @pytest.mark.parametrize("shift", [0.0, -1.0, math.pi, 4.0, math.nan])
@@ -177,9 +204,15 @@ def test_a_step_that_is_not_positive_is_refused(rule: type, step: float) -> None
         rule(step=step)
 
 
-def test_no_directions_are_refused() -> None:
+@pytest.mark.parametrize("directions", [0, -1, 1.5, True])
+def test_no_directions_are_refused(directions: Any) -> None:
     with pytest.raises(ValueError, match="`directions` must be a whole number of at least 1"):
-        SPSA(directions=0)
+        SPSA(directions=directions)
+
+
+def test_an_unknown_rule_is_refused_with_those_that_are_known() -> None:
+    with pytest.raises(ValueError, match=r"`rule` must be one of .*'occurrences'.* but is 'often'"):
+        ParameterShift(rule="often")  # pyright: ignore
 
 
 def test_an_unknown_backend_is_refused_with_those_that_are_known() -> None:
@@ -189,8 +222,16 @@ def test_an_unknown_backend_is_refused_with_those_that_are_known() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is there")
 def test_a_missing_device_is_refused() -> None:
-    with pytest.raises(ValueError, match="`device` is cuda, but no CUDA device is there: use 'cpu'"):
+    missing = "`device` is cuda, but no CUDA device is there: use 'cpu'"
+    with pytest.raises(ValueError, match=missing):
         _objective().value(THETA, backend=Exact(device="cuda"))
+    for case in ESTIMATOR_CASES:
+        with pytest.raises(ValueError, match=missing):
+            case.estimator.gradient(_objective(), THETA, backend=Exact(device="cuda"), rng=_rng())
+    with pytest.raises(ValueError, match=missing):
+        ParameterShift().gradient(
+            _objective(), THETA, backend=Sampled(exact=Exact(device="cuda")), total_shots=100, rng=_rng()
+        )
 
 
 def test_single_precision_has_seven_digits() -> None:
@@ -198,7 +239,7 @@ def test_single_precision_has_seven_digits() -> None:
     for case in ESTIMATOR_CASES:
         if case.tolerance is None or isinstance(case.estimator, FiniteDifference):
             continue
-        gradient = case.estimator.gradient(_objective(), THETA, backend=single)
+        gradient = case.estimator.gradient(_objective(), THETA, backend=single, rng=_rng())
         assert gradient.values.dtype == torch.float64
         np.testing.assert_allclose(gradient.values.numpy(), -np.sin(THETA) / 3, atol=1e-6)
         assert np.abs(gradient.values.numpy() + np.sin(THETA) / 3).max() > 1e-12
@@ -219,8 +260,8 @@ def test_shifted_circuits_are_the_circuits_at_shifted_angles() -> None:
     for s, (rotation, shift) in enumerate([(2, 0.5), (0, -2.0), (0, 3.0), (1, 1.0)]):
         expected[s, :, rotation] = shift
     np.testing.assert_allclose(moved.numpy(), expected, atol=1e-15)
-    fast = Exact().run(objective, shifted, shots=None, rng=None).values
-    plain = Exact().run(objective, FreeCircuits(angles=table), shots=None, rng=None).values
+    fast = Exact().run(objective.target, shifted, shots=None, rng=None).values
+    plain = Exact().run(objective.target, FreeCircuits(angles=table), shots=None, rng=None).values
     np.testing.assert_allclose(fast.numpy(), plain.numpy(), atol=1e-12)
 
 
@@ -231,9 +272,11 @@ def test_shots_of_shifted_circuits_are_those_of_the_circuits_at_shifted_angles()
         angles=angles, rotations=torch.tensor([2, 0, 1]), shifts=torch.tensor([0.5, -2.0, 1.0]).double()
     )
     for shots in (6, 500):
-        spread = spread_shots(3 * 2 * shots + 4, 3, len(objective.groups))
-        fast = Sampled().run(objective, shifted, shots=spread, rng=_rng())
-        plain = Sampled().run(objective, FreeCircuits(angles=shifted.all_angles()), shots=spread, rng=_rng())
+        (spread,) = Uniform().first(3 * 2 * shots + 4, [torch.ones(3, len(objective.groups))], None)
+        fast = Sampled().run(objective.target, shifted, shots=spread, rng=_rng())
+        plain = Sampled().run(
+            objective.target, FreeCircuits(angles=shifted.all_angles()), shots=spread, rng=_rng()
+        )
         np.testing.assert_allclose(fast.values.numpy(), plain.values.numpy(), atol=1e-12)
         assert fast.cost == plain.cost
 

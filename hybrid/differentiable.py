@@ -1,0 +1,181 @@
+"""An objective as a torch function: values from a backend, derivatives from an estimator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from classical.cost import Cost
+from hybrid.backends.base import AbstractBackend
+from hybrid.backends.exact import Exact
+from hybrid.gradients.backprop import Backprop
+from hybrid.gradients.base import AbstractGradientEstimator, AbstractSimulatorEstimator, Gradient
+from hybrid.gradients.parameter_shift import ParameterShift
+from hybrid.objective import Objective
+from hybrid.shots import whole_shots
+
+
+class NoSecondDerivative(RuntimeError):
+    """The derivative of a gradient was asked for, from an estimator that gives first derivatives."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ThetaErrors:
+    """Errors of a loss gradient by theta.
+
+    Args:
+        variances: shape (B, P), noise of each row's entries; rows are independent.
+        biases: shape (B, P), estimated mean errors.
+    """
+
+    variances: Tensor
+    biases: Tensor
+
+
+class Differentiable:
+    """Calls with theta (*batch, P) give values (*batch), or (*batch, M) for a list; differentiable by torch.
+
+    Backward multiplies the upstream derivative into the estimator's gradient, so any loss may follow. What was run
+    since the last `take_cost()` is added up. `errors` holds the errors of the last backward pass: those of the loss
+    gradient at the values that the forward pass measured, whose own noise is not in them.
+
+    Args:
+        estimator: gradient rule, ParameterShift by default; `Backprop` differentiates the simulation itself.
+        backend: where circuits run, Exact by default.
+        total_shots: shots of one gradient, that is for each row of the batch.
+        value_shots: shots of one forward value, for each row; `total_shots` split as one of the gradient's circuits
+            would be, by default.
+        rng: for shots and random directions.
+
+    Raises:
+        ValueError: for shots on an exact backend or none on a sampling one.
+        NeedsSimulator: for an estimator that differentiates a simulation, on a backend that only measures.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        *,
+        estimator: AbstractGradientEstimator | None = None,
+        backend: AbstractBackend | None = None,
+        total_shots: int | None = None,
+        value_shots: int | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        if not isinstance(objective, Objective):
+            raise TypeError(
+                f"Argument `objective` must be an Objective, but is a {type(objective).__name__}."
+            )
+        if estimator is not None and not isinstance(estimator, AbstractGradientEstimator):
+            raise TypeError(
+                f"Argument `estimator` must be an estimator such as ParameterShift(), but is {estimator!r}."
+            )
+        self.objective = objective
+        self.estimator = ParameterShift() if estimator is None else estimator
+        self.backend = Exact() if backend is None else backend
+        self.total_shots = total_shots
+        self.value_shots = value_shots
+        self.errors: ThetaErrors | None = None
+        self._rng = rng
+        self._cost = Cost()
+        self._gradient: Gradient | None = None
+        if isinstance(self.estimator, AbstractSimulatorEstimator):
+            self.estimator.require_simulator(self.backend)
+        self.backend.check(total_shots, rng)
+        if value_shots is not None:
+            self.backend.check(value_shots, rng)
+            whole_shots(value_shots)
+        if total_shots is not None and value_shots is None:
+            price = self.estimator.price(objective, total_shots=total_shots)
+            self.value_shots = total_shots * len(objective.groups) // max(1, price.circuits)
+
+    def __call__(self, theta: Tensor, *, wrt: Sequence[int] | None = None) -> Tensor:
+        """Returns the values; derivatives are made for the places `wrt` of theta, all by default."""
+        rows, batch = self.objective.rows(theta)
+        if isinstance(self.estimator, Backprop):
+            values = self._simulated(rows, self.estimator)
+        else:
+            wanted = None if wrt is None else tuple(wrt)
+            values = _Measured.apply(rows, self, wanted)
+        return self.objective.shaped(values, batch)  # pyright: ignore
+
+    def take_cost(self) -> Cost:
+        """Circuits and shots run since the last call."""
+        cost, self._cost = self._cost, Cost()
+        return cost
+
+    def _simulated(self, rows: Tensor, estimator: Backprop) -> Tensor:
+        self._cost += Cost(circuits=len(rows), sources={"circuits": "measured"})
+        objective = self.objective
+        simulator = estimator.require_simulator(self.backend).simulator(objective.target)
+        values = simulator.values(objective.program.angles(rows), objective.groups)
+        return values.to("cpu", torch.float64) + objective.constants
+
+    def measured_values(self, rows: Tensor) -> Tensor:
+        """Values (B, M) from the backend, charged."""
+        value = self.objective.value(rows, backend=self.backend, total_shots=self.value_shots, rng=self._rng)
+        self._cost += value.cost
+        return value.values.reshape(len(rows), self.objective.num_observables)
+
+    def measured_slopes(self, rows: Tensor, wrt: Sequence[int] | None) -> Tensor:
+        """Derivatives (B, M, P) from the estimator, charged."""
+        gradient = self.estimator.gradient(
+            self.objective, rows, backend=self.backend, total_shots=self.total_shots, rng=self._rng, wrt=wrt
+        )
+        self._cost += gradient.cost
+        self._gradient = gradient
+        return gradient.values.reshape(len(rows), self.objective.num_observables, gradient.values.shape[-1])
+
+    def note_errors(self, upstream: Tensor, places: Tensor) -> None:
+        """Keeps the errors of the loss gradient, for upstream derivatives (B, M) of the last slopes."""
+        assert self._gradient is not None
+        rows, observables = upstream.shape
+        covariances = self._gradient.covariances.reshape(rows, observables, observables, len(places))
+        biases = self._gradient.biases.reshape(rows, observables, len(places))
+        variances = torch.einsum("bm,bmnp,bn->bp", upstream, covariances, upstream).clamp_min(0)
+        none = upstream.new_zeros(rows, self.objective.num_params)
+        self.errors = ThetaErrors(
+            variances=none.index_copy(1, places, variances),
+            biases=none.index_copy(1, places, torch.einsum("bm,bmp->bp", upstream, biases)),
+        )
+        self._gradient = None
+
+
+class _Measured(torch.autograd.Function):
+    """Values from a backend whose derivatives come from an estimator."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, source: Differentiable, wrt: tuple[int, ...] | None) -> Tensor:  # pyright: ignore
+        ctx.source, ctx.wrt = source, wrt
+        ctx.save_for_backward(rows)
+        return source.measured_values(rows)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore
+        (rows,) = ctx.saved_tensors
+        source: Differentiable = ctx.source
+        places = source.objective.places(ctx.wrt)
+        slopes: Tensor = _Slopes.apply(rows, source, ctx.wrt)  # pyright: ignore
+        source.note_errors(upstream.detach(), places)
+        pulled = torch.einsum("bm,bmp->bp", upstream, slopes)
+        return torch.zeros_like(rows).index_copy(1, places, pulled), None, None
+
+
+class _Slopes(torch.autograd.Function):
+    """Derivatives from an estimator; they have none themselves, and say so instead of passing for constants."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, source: Differentiable, wrt: tuple[int, ...] | None) -> Tensor:  # pyright: ignore
+        ctx.name = source.estimator.name
+        return source.measured_slopes(rows, wrt)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore
+        raise NoSecondDerivative(
+            f"The estimator {ctx.name} has no second derivative: use Backprop, which has."
+        )

@@ -1,0 +1,151 @@
+"""Circuits, priced before they are run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from classical.cost import Cost
+from hybrid.allocation import AbstractAllocation
+from hybrid.backends.base import AbstractBackend, Measured
+from hybrid.circuits import AbstractCircuits
+from hybrid.target import Target
+
+if TYPE_CHECKING:
+    from hybrid.objective import Objective
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Part:
+    """Circuits of one target, and how their values enter the gradient.
+
+    The target measures J quantities for each of the M observables of the objective, observable by observable; J is 1
+    unless a rule reads several derivatives off one circuit.
+
+    Args:
+        circuits: S circuits for each of B parameter rows.
+        weights: shape (B or 1, P, S, J); the gradient of an observable is the sum over S and J of weights times values.
+        shots: shape (S, groups), for each row, of the first stage; None for exact values.
+    """
+
+    target: Target
+    circuits: AbstractCircuits
+    weights: Tensor
+    shots: Tensor | None = None
+
+    def split(self, table: Tensor) -> Tensor:
+        """Observables of the target, in the last axis, as (..., M, J)."""
+        slots = self.weights.shape[-1]
+        return table.unflatten(-1, (table.shape[-1] // slots, slots))
+
+    def noise(self, variances: Tensor) -> Tensor:
+        """Noise of each piece in the gradient, shape (S, groups), for variances (groups, S or 1, M * J) of one shot."""
+        squares = (self.weights**2).mean(0).sum(0)  # (S, J)
+        return torch.einsum(
+            "sj,gsj->sg", squares, self.split(variances).sum(-2).expand(-1, len(squares), -1)
+        ).sqrt()
+
+    def sizes(self) -> Tensor:
+        """Noise of each piece as far as coefficients tell, shape (S, groups)."""
+        return self.noise(torch.stack([group.norms**2 for group in self.target.groups])[:, None])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Plan:
+    """What a gradient runs: parts, and the budget.
+
+    Args:
+        wrt: places in theta of the parameters to differentiate.
+        total_shots: for each parameter row; None for exact values.
+        batch: shape of the batch that the rows came in.
+    """
+
+    estimator: str
+    objective: Objective
+    wrt: Tensor
+    parts: tuple[Part, ...]
+    total_shots: int | None
+    allocation: AbstractAllocation
+    batch: tuple[int, ...]
+
+    @property
+    def num_rows(self) -> int:
+        """B, parameter rows."""
+        return math.prod(self.batch)
+
+    @property
+    def cost(self) -> Cost:
+        """Circuits (rows times circuits times measurement bases) and shots, equal to what a backend bills."""
+        circuits = 0
+        for part in self.parts:
+            tables = part.circuits.num_circuits * len(part.target.groups)
+            circuits += tables if part.shots is None else int((part.shots > 0).sum())
+        if self.total_shots is not None:
+            circuits *= self.allocation.num_stages
+        # Without a piece to spend them on there are no shots.
+        shots = self.total_shots if self.total_shots is not None and circuits else 0
+        rows = self.num_rows
+        return Cost(
+            circuits=rows * circuits,
+            shots=rows * shots,
+            sources={"circuits": "computed", "shots": "computed"},
+        )
+
+    def expected_noise(self) -> float:
+        """Root mean square shot noise of a component, if every Pauli term had variance 1 and none were correlated."""
+        squares = 0.0
+        for part in self.parts:
+            assert part.shots is not None, "a plan without shots has no shot noise"
+            shots = torch.where(part.shots > 0, part.shots, 1)
+            squares += float((part.sizes() ** 2 / shots).sum())
+        return math.sqrt(squares / (len(self.wrt) * self.objective.num_observables))
+
+    def run(self, backend: AbstractBackend, rng: np.random.Generator | None = None) -> tuple[Measured, ...]:
+        """Returns what the circuits gave, part by part, on `backend`."""
+        first = [backend.run(part.target, part.circuits, shots=part.shots, rng=rng) for part in self.parts]
+        if self.total_shots is None:
+            return tuple(first)
+        shots = [part.shots for part in self.parts if part.shots is not None]
+        scales = [
+            part.noise(_one_shot_variances(part, measured))
+            for part, measured in zip(self.parts, first, strict=True)
+        ]
+        later = self.allocation.second(self.total_shots, shots, scales)
+        stages: list[tuple[list[Tensor], list[Measured]]] = [
+            ([table], [measured]) for table, measured in zip(shots, first, strict=True)
+        ]
+        for (tables, results), part, table in zip(stages, self.parts, later or (), strict=False):
+            tables.append(table)
+            results.append(backend.run(part.target, part.circuits, shots=table, rng=rng))
+        return tuple(
+            self.allocation.settle(part.sizes(), tables, results)
+            for part, (tables, results) in zip(self.parts, stages, strict=True)
+        )
+
+
+def allocated(
+    parts: Sequence[Part],
+    total_shots: int | None,
+    allocation: AbstractAllocation,
+    rng: np.random.Generator | None,
+) -> tuple[Part, ...]:
+    """The parts with their shots; raises BudgetTooSmall when there are too few."""
+    if total_shots is None:
+        return tuple(parts)
+    tables = allocation.first(total_shots, [part.sizes() for part in parts], rng)
+    return tuple(replace(part, shots=table) for part, table in zip(parts, tables, strict=True))
+
+
+def _one_shot_variances(part: Part, measured: Measured) -> Tensor:
+    """Measured variance of one shot of each piece, mean over rows, shape (groups, S, M * J)."""
+    assert measured.group_covariances is not None and part.shots is not None
+    spread = measured.group_covariances.diagonal(dim1=-2, dim2=-1)  # (G, S, B, M J)
+    if spread.shape[0] != part.shots.shape[1] or not spread.shape[2]:
+        return torch.zeros(part.shots.shape[1], *spread.shape[1:2], spread.shape[3], dtype=spread.dtype)
+    return spread.mean(2) * part.shots.T[..., None]
