@@ -49,7 +49,7 @@ def fubini_study(simulator: Statevector, angles: Tensor, chain: Tensor) -> Tenso
 
 
 def _beside(simulator: Statevector, angles: Tensor, held: Tensor, later: Tensor) -> tuple[Tensor, Tensor]:
-    """Four times the metric among the parameters `held`, (b, H, H), and between them and `later`, (b, H, P')."""
+    """Four times the metric among the parameters `held`, (b, H, H), and with `later`, (b, H, P')."""
     table = _tangents(simulator, angles, held)
     gram = (table @ table.mT).to("cpu", torch.float64)
     overlaps = gram[:, :1, 1:]  # <psi|chi_p>, which is real

@@ -15,6 +15,7 @@ from hybrid.gradients import (
     Plan,
 )
 from hybrid.layer import QuantumLayer
+from hybrid.metrics import BlockDiagonalMetric, ExactMetric, NaturalGradient, SPSAMetric
 from hybrid.objective import Objective, Value
 from hybrid.pennylane_circuits import from_pennylane
 from hybrid.qiskit_estimator import SimulatorEstimator
@@ -24,16 +25,20 @@ __all__ = [
     "SPSA",
     "Adjoint",
     "Backprop",
+    "BlockDiagonalMetric",
     "CommutingGenerators",
     "CoordinateSubset",
     "Differentiable",
+    "ExactMetric",
     "FiniteDifference",
     "Gradient",
     "HadamardTest",
+    "NaturalGradient",
     "Objective",
     "ParameterShift",
     "Plan",
     "QuantumLayer",
+    "SPSAMetric",
     "SimulatorEstimator",
     "Value",
     "explain",

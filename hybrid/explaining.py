@@ -64,6 +64,8 @@ def explain(
     bar, the shot noise of a component at `total_shots` as far as coefficients tell, and time and price on `device`.
     An estimator that cannot do the circuit says why.
     """
+    if not isinstance(objective, Objective):
+        raise TypeError(f"Argument `objective` must be an Objective, but is a {type(objective).__name__}.")
     total = whole_shots(total_shots)
     lines = tuple(_line(kind(), objective, total, device) for kind in ESTIMATORS.values())
     explanation = Explanation(objective=repr(objective), total_shots=total, device=device.name, lines=lines)

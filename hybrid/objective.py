@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -134,6 +134,8 @@ class Objective:
         """Places in theta of parameters, or of all; raises ValueError for a stranger or one that is named twice."""
         if wrt is None:
             return torch.arange(self.num_params)
+        if isinstance(wrt, str) or not isinstance(wrt, Iterable):
+            raise TypeError(f"Argument `wrt` must be a list of parameters or places in theta, but is {wrt!r}.")
         by_parameter = {parameter: i for i, parameter in enumerate(self.parameters)}
         places = [by_parameter.get(item) if isinstance(item, Parameter) else item for item in wrt]
         if not places or any(type(place) is not int or not 0 <= place < self.num_params for place in places):

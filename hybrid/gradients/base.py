@@ -135,6 +135,10 @@ class AbstractShotEstimator(AbstractGradientEstimator):
         wrt: WithRespectTo | None = None,
     ) -> Plan:
         """Returns the circuits to run. Pure: nothing is run, and the same arguments give the same plan."""
+        if not isinstance(self.allocation, AbstractAllocation):
+            raise TypeError(
+                f"Argument `allocation` must be an allocation such as Uniform(), but is {self.allocation!r}."
+            )
         rows, batch = gradient_rows(objective, theta)
         index = objective.places(wrt)
         total = None if total_shots is None else whole_shots(total_shots)
@@ -184,8 +188,10 @@ class AbstractShotEstimator(AbstractGradientEstimator):
         wrt: WithRespectTo | None = None,
     ) -> Gradient:
         _check_kinds(objective, backend)
-        plan = self.plan(objective, theta, total_shots=total_shots, rng=rng, wrt=wrt)
+        if total_shots is not None:
+            whole_shots(total_shots)
         backend.check(total_shots, rng)
+        plan = self.plan(objective, theta, total_shots=total_shots, rng=rng, wrt=wrt)
         return self.combine(plan, plan.run(backend, rng))
 
     def price(

@@ -173,9 +173,8 @@ class NaturalGradient:
         """Shots of the gradient and of the metric."""
         if total_shots is None:
             return None, None
-        total = whole_shots(total_shots)
-        own = round(self.metric_share * total)
-        return total - own, own
+        own = round(self.metric_share * whole_shots(total_shots))
+        return total_shots - own, own
 
     def _gradient(
         self,
@@ -199,10 +198,9 @@ class NaturalGradient:
         return found, parameter_noise(found, plan, measured)
 
     def _ridge(self, metric: Metric) -> Tensor:
-        values = metric.values
         if self.ridge is not None:
-            return torch.full(values.shape[:-2], self.ridge, dtype=torch.float64)
-        return (metric.std_errors**2).sum((-2, -1)).div(max(1, values.shape[-1])).sqrt()
+            return torch.full(metric.values.shape[:-2], self.ridge, dtype=torch.float64)
+        return ((metric.std_errors**2).sum((-2, -1)) / metric.values.shape[-1]).sqrt()
 
 
 def _inverse(metric: Tensor, ridge: Tensor) -> Tensor:
