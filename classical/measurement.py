@@ -109,14 +109,14 @@ class MeasurementGroup(AbstractMeasurementGroup):
         return self.coefficients.shape[1]
 
     def _table(self) -> Tensor:
-        outcomes = torch.arange(2**self.num_qubits)
-        total = torch.zeros(2**self.num_qubits, self.num_observables, dtype=torch.float64)
-        for support, coefficient in zip(self.supports, self.coefficients, strict=True):
-            parity = torch.zeros_like(outcomes)
-            for qubit in support:
-                parity ^= outcomes >> (self.num_qubits - 1 - qubit)
-            total += (1 - 2 * (parity & 1)).to(torch.float64)[:, None] * coefficient
-        return total
+        # Each term is a character of the outcomes: a Walsh-Hadamard transform sums them all, whatever their number.
+        table = torch.zeros(2**self.num_qubits, self.num_observables, dtype=torch.float64)
+        masks = [sum(1 << (self.num_qubits - 1 - q) for q in support) for support in self.supports]
+        table.index_add_(0, torch.tensor(masks), self.coefficients)
+        for qubit in range(self.num_qubits):
+            halves = table.view(2**qubit, 2, -1, self.num_observables)
+            table = torch.stack([halves[:, 0] + halves[:, 1], halves[:, 0] - halves[:, 1]], dim=1)
+        return table.reshape(-1, self.num_observables)
 
     @property
     def scale(self) -> float:

@@ -14,10 +14,15 @@ from classical.cost import Cost
 from hybrid.backends.base import AbstractBackend
 from hybrid.backends.exact import Exact
 from hybrid.gradients.backprop import Backprop
-from hybrid.gradients.base import AbstractGradientEstimator, AbstractSimulatorEstimator, Gradient
+from hybrid.gradients.base import (
+    AbstractGradientEstimator,
+    AbstractShotEstimator,
+    AbstractSimulatorEstimator,
+    Gradient,
+)
 from hybrid.gradients.parameter_shift import ParameterShift
 from hybrid.objective import Objective
-from hybrid.shots import whole_shots
+from hybrid.shots import LEAST_SHOTS, whole_shots
 
 
 class NoSecondDerivative(RuntimeError):
@@ -29,12 +34,15 @@ class ThetaErrors:
     """Errors of a loss gradient by theta.
 
     Args:
-        variances: shape (B, P), noise of each row's entries; rows are independent.
-        biases: shape (B, P), estimated mean errors.
+        variances: shape (*batch, P) as theta, noise of each entry, zero for those that were not differentiated. Rows
+            are independent.
+        biases: same shape; estimated mean errors.
+        places: places in theta that were differentiated.
     """
 
     variances: Tensor
     biases: Tensor
+    places: Tensor
 
 
 class Differentiable:
@@ -48,8 +56,8 @@ class Differentiable:
         estimator: gradient rule, ParameterShift by default; `Backprop` differentiates the simulation itself.
         backend: where circuits run, Exact by default.
         total_shots: shots of one gradient, that is for each row of the batch.
-        value_shots: shots of one forward value, for each row; `total_shots` split as one of the gradient's circuits
-            would be, by default.
+        value_shots: shots of one forward value, for each row; as many as one of the gradient's circuits gets, by
+            default, and at least two for each measurement basis.
         rng: for shots and random directions.
 
     Raises:
@@ -83,7 +91,7 @@ class Differentiable:
         self.errors: ThetaErrors | None = None
         self._rng = rng
         self._cost = Cost()
-        self._gradient: Gradient | None = None
+        self._gradients: list[Gradient] = []
         if isinstance(self.estimator, AbstractSimulatorEstimator):
             self.estimator.require_simulator(self.backend)
         self.backend.check(total_shots, rng)
@@ -91,8 +99,11 @@ class Differentiable:
             self.backend.check(value_shots, rng)
             whole_shots(value_shots)
         if total_shots is not None and value_shots is None:
-            price = self.estimator.price(objective, total_shots=total_shots)
-            self.value_shots = total_shots * len(objective.groups) // max(1, price.circuits)
+            groups = len(objective.groups)
+            circuits = max(1, self.estimator.price(objective, total_shots=total_shots).circuits)
+            if isinstance(self.estimator, AbstractShotEstimator):
+                circuits = max(1, circuits // self.estimator.allocation.num_stages)
+            self.value_shots = max(LEAST_SHOTS * groups, total_shots * groups // circuits)
 
     def __call__(self, theta: Tensor, *, wrt: Sequence[int] | None = None) -> Tensor:
         """Returns the values; derivatives are made for the places `wrt` of theta, all by default."""
@@ -101,7 +112,7 @@ class Differentiable:
             values = self._simulated(rows, self.estimator)
         else:
             wanted = None if wrt is None else tuple(wrt)
-            values = _Measured.apply(rows, self, wanted)
+            values = _Measured.apply(rows, self, wanted, batch)
         return self.objective.shaped(values, batch)  # pyright: ignore
 
     def take_cost(self) -> Cost:
@@ -124,46 +135,61 @@ class Differentiable:
 
     def measured_slopes(self, rows: Tensor, wrt: Sequence[int] | None) -> Tensor:
         """Derivatives (B, M, P) from the estimator, charged."""
-        gradient = self.estimator.gradient(
-            self.objective, rows, backend=self.backend, total_shots=self.total_shots, rng=self._rng, wrt=wrt
-        )
-        self._cost += gradient.cost
-        self._gradient = gradient
-        return gradient.values.reshape(len(rows), self.objective.num_observables, gradient.values.shape[-1])
+        estimator = self.estimator
+        by_row = isinstance(estimator, AbstractShotEstimator) and estimator.rows_share_draws and len(rows) > 1
+        self._gradients = [
+            estimator.gradient(
+                self.objective,
+                piece,
+                backend=self.backend,
+                total_shots=self.total_shots,
+                rng=self._rng,
+                wrt=wrt,
+            )
+            for piece in (rows.split(1) if by_row else (rows,))
+        ]
+        self._cost += sum((gradient.cost for gradient in self._gradients), Cost())
+        values = torch.cat([gradient.values for gradient in self._gradients])
+        return values.reshape(len(rows), self.objective.num_observables, values.shape[-1])
 
-    def note_errors(self, upstream: Tensor, places: Tensor) -> None:
+    def note_errors(self, upstream: Tensor, places: Tensor, batch: tuple[int, ...]) -> None:
         """Keeps the errors of the loss gradient, for upstream derivatives (B, M) of the last slopes."""
-        assert self._gradient is not None
         rows, observables = upstream.shape
-        covariances = self._gradient.covariances.reshape(rows, observables, observables, len(places))
-        biases = self._gradient.biases.reshape(rows, observables, len(places))
+        covariances = torch.cat([gradient.covariances for gradient in self._gradients])
+        covariances = covariances.reshape(rows, observables, observables, len(places))
+        biases = torch.cat([gradient.biases for gradient in self._gradients])
+        biases = torch.einsum("bm,bmp->bp", upstream, biases.reshape(rows, observables, len(places)))
         variances = torch.einsum("bm,bmnp,bn->bp", upstream, covariances, upstream).clamp_min(0)
         none = upstream.new_zeros(rows, self.objective.num_params)
+        shape = (*batch, self.objective.num_params)
         self.errors = ThetaErrors(
-            variances=none.index_copy(1, places, variances),
-            biases=none.index_copy(1, places, torch.einsum("bm,bmp->bp", upstream, biases)),
+            variances=none.index_copy(1, places, variances).reshape(shape),
+            biases=none.index_copy(1, places, biases).reshape(shape),
+            places=places,
         )
-        self._gradient = None
+        self._gradients = []
 
 
 class _Measured(torch.autograd.Function):
     """Values from a backend whose derivatives come from an estimator."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, source: Differentiable, wrt: tuple[int, ...] | None) -> Tensor:  # pyright: ignore
-        ctx.source, ctx.wrt = source, wrt
+    def forward(  # pyright: ignore
+        ctx: Any, rows: Tensor, source: Differentiable, wrt: tuple[int, ...] | None, batch: tuple[int, ...]
+    ) -> Tensor:
+        ctx.source, ctx.wrt, ctx.batch = source, wrt, batch
         ctx.save_for_backward(rows)
         return source.measured_values(rows)
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:  # pyright: ignore
         (rows,) = ctx.saved_tensors
         source: Differentiable = ctx.source
         places = source.objective.places(ctx.wrt)
         slopes: Tensor = _Slopes.apply(rows, source, ctx.wrt)  # pyright: ignore
-        source.note_errors(upstream.detach(), places)
+        source.note_errors(upstream.detach(), places, ctx.batch)
         pulled = torch.einsum("bm,bmp->bp", upstream, slopes)
-        return torch.zeros_like(rows).index_copy(1, places, pulled), None, None
+        return torch.zeros_like(rows).index_copy(1, places, pulled), None, None, None
 
 
 class _Slopes(torch.autograd.Function):

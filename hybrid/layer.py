@@ -83,7 +83,6 @@ class QuantumLayer(nn.Module):
         self._weight_index = [i for i in range(objective.num_params) if i not in taken]
         start = rng.uniform(0, 2 * math.pi, size=len(self._weight_index))
         self.weights = nn.Parameter(torch.from_numpy(start))
-        self._inputs_shape: torch.Size | None = None
 
     @property
     def objective(self) -> Objective:
@@ -99,10 +98,10 @@ class QuantumLayer(nn.Module):
         return self.function.value_shots
 
     def theta(self, inputs: Tensor) -> Tensor:
-        """All circuit parameters for inputs (B, I), shape (B, P); differentiable."""
-        theta = inputs.new_empty(len(inputs), self.objective.num_params, dtype=torch.float64)
-        theta[:, self._input_index] = inputs.to(torch.float64)
-        theta[:, self._weight_index] = self.weights.to(torch.float64)
+        """All circuit parameters for inputs (*batch, I), shape (*batch, P); differentiable."""
+        theta = inputs.new_empty(*inputs.shape[:-1], self.objective.num_params, dtype=torch.float64)
+        theta[..., self._input_index] = inputs.to(torch.float64)
+        theta[..., self._weight_index] = self.weights.to(torch.float64)
         return theta
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -113,11 +112,9 @@ class QuantumLayer(nn.Module):
             )
         if not inputs.is_floating_point():
             raise TypeError(f"Argument `inputs` must be of a floating-point type, but is of {inputs.dtype}.")
-        theta = self.theta(inputs.reshape(math.prod(inputs.shape[:-1]), inputs.shape[-1]))
         wanted = self._weight_index if self.weights.requires_grad else []
-        self._inputs_shape = inputs.shape if inputs.requires_grad else None
         wanted = wanted + (self._input_index if inputs.requires_grad else [])
-        values = self.function(theta, wrt=wanted or None)
+        values = self.function(self.theta(inputs), wrt=wanted or None)
         return values.to(inputs.dtype).reshape(*inputs.shape[:-1], self.objective.num_observables)
 
     def take_cost(self) -> Cost:
@@ -132,12 +129,16 @@ class QuantumLayer(nn.Module):
         errors = self.function.errors
         if errors is None:
             return None
+        rows = range(errors.variances.ndim - 1)
+        variances, biases = (
+            each.sum(tuple(rows)) if rows else each for each in (errors.variances, errors.biases)
+        )
+        weights = (variances + biases**2).sqrt()
         deviations = (errors.variances + errors.biases**2).sqrt()
-        weights = (errors.variances.sum(0) + errors.biases.sum(0) ** 2).sqrt()
-        shape = self._inputs_shape
+        flowed_on = set(self._input_index) <= set(errors.places.tolist()) and self._input_index
         return LossGradientErrors(
             weights=weights[self._weight_index],
-            inputs=None if shape is None else deviations[:, self._input_index].reshape(shape),
+            inputs=deviations[..., self._input_index] if flowed_on else None,
         )
 
     def extra_repr(self) -> str:

@@ -68,7 +68,7 @@ class System:
 def _over_batch(function: Callable[[Array], Array | float], theta: Array) -> Array:
     theta = np.asarray(theta, dtype=float)
     rows = [np.asarray(function(row)) for row in theta.reshape(-1, theta.shape[-1])]
-    return np.stack(rows).reshape(*theta.shape[:-1], *rows[0].shape)
+    return np.stack(rows).reshape((*theta.shape[:-1], *rows[0].shape))
 
 
 def product_local(num_qubits: int = 3) -> System:

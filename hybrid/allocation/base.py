@@ -23,6 +23,8 @@ class AbstractAllocation(ABC):
 
     num_stages: ClassVar[int] = 1
     """How many times the circuits are run: two where the first run says how to spend the rest."""
+    rows_share_draws: ClassVar[bool] = False
+    """Whether something is drawn for all rows of a call at once, so that their errors are not independent."""
 
     @property
     @abstractmethod

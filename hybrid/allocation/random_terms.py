@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -20,9 +21,12 @@ class RandomTerms(AbstractAllocation):
 
     An outcome counts divided by that probability, so the mean is unbiased with as few as two shots a circuit,
     however many groups there are. The price is the spread of the draw: for N shots of a circuit
-    (sum_g E[v_g^2] / p_g - E[v]^2) / N. Which groups are run is random, so `price` gives an estimate of circuits.
+    (sum_g E[v_g^2] / p_g - E[v]^2) / N. The rows of one call share the draw. Which groups are run is random, so
+    `price` gives an estimate of circuits.
     Source: Arrasmith et al. 2020, arXiv:2004.06252, section 3.
     """
+
+    rows_share_draws: ClassVar[bool] = True
 
     @property
     def name(self) -> str:

@@ -108,6 +108,11 @@ class AbstractShotEstimator(AbstractGradientEstimator):
 
     allocation: AbstractAllocation = field(default_factory=Uniform)
 
+    @property
+    def rows_share_draws(self) -> bool:
+        """Whether something is drawn for all rows of a call at once, so that their errors are not independent."""
+        return self.allocation.rows_share_draws
+
     @abstractmethod
     def parts(
         self,

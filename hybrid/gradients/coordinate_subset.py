@@ -43,6 +43,10 @@ class CoordinateSubset(AbstractShotEstimator):
         return "coordinate subset"
 
     @property
+    def rows_share_draws(self) -> bool:
+        return True
+
+    @property
     def remark(self) -> str:
         return "plus noise of the random choice"
 

@@ -18,6 +18,8 @@ from qiskit.quantum_info import SparsePauliOp, Statevector
 from hybrid import Adjoint, Objective, ParameterShift
 from hybrid.allocation import ALLOCATIONS, AbstractAllocation, RandomTerms, TwoStage, Uniform, Weighted
 from hybrid.backends import Exact, Sampled
+from hybrid.circuits import FreeCircuits
+from hybrid.plan import Part, Plan, allocated
 from hybrid.shots import LEAST_SHOTS, MOST_SHOTS, BudgetTooSmall, apportion
 from tests.hybrid.samples import Z_LIMIT, Array
 
@@ -180,24 +182,50 @@ def _values(
     objective: Objective,
     theta: Array,
     allocation: AbstractAllocation,
-    total_shots: int,
-    calls: int,
-    rows: int,
+    shots: int,
+    repeats: int,
+    seed: int = 7,
 ) -> tuple[Array, Array]:
-    """Values and reported variances, shape (calls, rows, ...); rows of a call share what is drawn or measured first."""
-    rng = np.random.default_rng(7)
-    found = [
-        objective.value(
-            np.tile(theta, (rows, 1)),
-            backend=Sampled(),
-            total_shots=total_shots,
-            rng=rng,
-            allocation=allocation,
-        )
-        for _ in range(calls)
-    ]
-    values = torch.stack([value.values for value in found])
-    return values.numpy(), torch.stack([value.std_errors for value in found]).numpy() ** 2
+    """Values and reported variances of independent measurements, shape (calls, rows).
+
+    Rows of one call share what is drawn or measured first. What is drawn is drawn for each circuit, so one call with
+    many circuits does; what is measured first needs many calls.
+    """
+    rng = np.random.default_rng(seed)
+    if isinstance(allocation, TwoStage):
+        rows = 45
+        found = [
+            objective.value(
+                np.tile(theta, (rows, 1)),
+                backend=Sampled(),
+                total_shots=shots,
+                rng=rng,
+                allocation=allocation,
+            )
+            for _ in range(repeats // rows)
+        ]
+        values = torch.stack([value.values for value in found])
+        return values.numpy(), torch.stack([value.std_errors for value in found]).numpy() ** 2
+    angles = objective.program.angles(torch.from_numpy(theta)[None])
+    part = Part(
+        target=objective.target,
+        circuits=FreeCircuits(angles=angles.expand(repeats, 1, -1)),
+        weights=torch.ones(1, 1, repeats, 1, dtype=torch.float64),
+    )
+    plan = Plan(
+        estimator="value",
+        objective=objective,
+        wrt=torch.zeros(0, dtype=torch.int64),
+        parts=allocated([part], shots * repeats, allocation, rng),
+        total_shots=shots * repeats,
+        allocation=allocation,
+        batch=(1,),
+    )
+    (table,) = (part.shots for part in plan.parts)
+    assert table is not None
+    assert (table.sum(1) - shots).abs().max() <= len(objective.groups)  # the last shots are dealt out in turn
+    (measured,) = plan.run(Sampled(), rng)
+    return measured.values[..., 0].numpy(), measured.variances()[..., 0].numpy()
 
 
 def _gradients(
@@ -229,17 +257,11 @@ def _check(values: Array, variances: Array, mean: Array | float, within: float) 
 
 
 # Calls and rows of each.
-VALUES = {
-    "uniform": (40, 220),
-    "weighted by coefficient": (40, 220),
-    "weighted by variance": (220, 40),
-    "random terms": (700, 20),
-}
 GRADIENTS = {
-    "uniform": (40, 110),
-    "weighted by coefficient": (40, 110),
-    "weighted by variance": (110, 40),
-    "random terms": (250, 40),
+    "uniform": (50, 110),
+    "weighted by coefficient": (50, 110),
+    "weighted by variance": (110, 50),
+    "random terms": (400, 8),
 }
 
 
@@ -257,11 +279,10 @@ def test_values_are_unbiased_with_the_variance_of_theory(allocation: AbstractAll
         # sum over g of E[v_g^2] / p_g, less the square of the mean.
         "random terms": (np.array(SIZES) ** 2 / norms).sum() - means.sum() ** 2,
     }[allocation.name] / total_shots
-    calls, rows = VALUES[allocation.name]
-    values, variances = _values(_uneven(), THETA, allocation, total_shots, calls, rows)
+    values, variances = _values(_uneven(), THETA, allocation, total_shots, repeats=10_000)
     _check(values, variances, means.sum() + 3, 0.07)
     squares = ((values - means.sum() - 3) ** 2).mean(1)
-    error = squares.std(ddof=1) / math.sqrt(calls)
+    error = squares.std(ddof=1) / math.sqrt(len(squares))
     # Whole shots, and a first stage that knows the deviations but roughly, cost a hundredth.
     assert abs(squares.mean() - exact) < Z_LIMIT * error + 0.02 * exact
     assert Z_LIMIT * error < 0.08 * exact
@@ -271,7 +292,7 @@ def test_values_are_unbiased_with_the_variance_of_theory(allocation: AbstractAll
 def test_gradients_are_unbiased_and_honest(allocation: AbstractAllocation) -> None:
     exact = Adjoint().gradient(_uneven(), THETA, backend=Exact()).values.numpy()
     values, variances = _gradients(allocation, 1200, *GRADIENTS[allocation.name])
-    _check(values, variances, exact, 0.1)
+    _check(values, variances, exact, 0.1 if allocation.name != "random terms" else 0.15)
 
 
 def test_measured_variances_beat_even_shots_as_theory_says() -> None:
@@ -282,8 +303,8 @@ def test_measured_variances_beat_even_shots_as_theory_says() -> None:
     theory = (pilot * even + (1 - pilot) * best) / even
     assert theory < 0.45
     exact = _term_means().sum() + 3
-    first, _ = _values(_uneven(), THETA, Uniform(), total_shots, 40, 210)
-    second, _ = _values(_uneven(), THETA, TwoStage(pilot=pilot), total_shots, 210, 40)
+    first, _ = _values(_uneven(), THETA, Uniform(), total_shots, repeats=9000)
+    second, _ = _values(_uneven(), THETA, TwoStage(pilot=pilot), total_shots, repeats=9000)
     ratio = ((second - exact) ** 2).mean() / ((first - exact) ** 2).mean()
     error = math.sqrt(2 / first.size + 2 / second.size)
     assert abs(ratio / theory - 1) < Z_LIMIT * error + 0.02
@@ -293,8 +314,8 @@ def test_measured_variances_beat_even_shots_as_theory_says() -> None:
 def test_random_terms_run_with_two_shots_a_circuit() -> None:
     # Five groups, of which two shots see two at most.
     objective, exact = _uneven(), _term_means().sum() + 3
-    values, variances = _values(objective, THETA, RandomTerms(), 2, 700, 20)
-    _check(values, variances, exact, 0.1)
+    values, variances = _values(objective, THETA, RandomTerms(), 2, repeats=10_000)
+    _check(values, variances, exact, 0.15)
     gradient = ParameterShift(allocation=RandomTerms()).gradient(
         objective, THETA, backend=Sampled(), total_shots=8, rng=np.random.default_rng(0)
     )
@@ -369,17 +390,13 @@ def _h2_spread() -> tuple[Array, Array, Array]:
     return np.array(means), np.array(squares) - np.array(means) ** 2, norms
 
 
-def _constant(allocation: AbstractAllocation, total_shots: int, calls: int, rows: int) -> tuple[float, float]:
+def _constant(allocation: AbstractAllocation, shots: int) -> tuple[float, float]:
     """K as measured, shots times mean squared error, and its standard error."""
     objective, energy = _ground_state()
-    rng = np.random.default_rng(9)
-    squares = []
-    for _ in range(calls):
-        value = objective.value(
-            np.zeros((rows, 0)), backend=Sampled(), total_shots=total_shots, rng=rng, allocation=allocation
-        )
-        squares.append(float(((value.values - energy) ** 2).mean()))
-    return total_shots * float(np.mean(squares)), total_shots * float(np.std(squares)) / math.sqrt(calls)
+    values, variances = _values(objective, np.zeros(0), allocation, shots, repeats=6000)
+    _check(values, variances, energy, 0.1)
+    squares = ((values - energy) ** 2).mean(1)
+    return shots * float(squares.mean()), shots * float(squares.std(ddof=1)) / math.sqrt(len(squares))
 
 
 def test_h2_constants_are_the_known_ones() -> None:
@@ -389,7 +406,7 @@ def test_h2_constants_are_the_known_ones() -> None:
 
 
 def test_h2_at_even_shots() -> None:
-    constant, error = _constant(Uniform(), 500, 40, 150)
+    constant, error = _constant(Uniform(), 500)
     assert abs(constant - 0.195) < Z_LIMIT * error + 5e-4
     assert Z_LIMIT * error < 0.1 * 0.195
 
@@ -397,7 +414,7 @@ def test_h2_at_even_shots() -> None:
 def test_h2_at_the_best_shots_within_the_pilots_loss() -> None:
     # 0.12485 at best; a tenth of the shots is spent evenly, as 0.195.
     pilot = 0.1
-    constant, error = _constant(TwoStage(pilot=pilot), 4000, 150, 40)
+    constant, error = _constant(TwoStage(pilot=pilot), 4000)
     theory = pilot * 0.195 + (1 - pilot) * 0.12485
     assert abs(constant - theory) < Z_LIMIT * error + 0.02 * theory
     assert Z_LIMIT * error < 0.1 * theory
@@ -408,14 +425,14 @@ def test_h2_with_random_terms_is_its_closed_form() -> None:
     means, variances, norms = _h2_spread()
     chance = norms / norms.sum()
     closed = ((variances + means**2) / chance).sum() - means.sum() ** 2
-    constant, error = _constant(RandomTerms(), 200, 500, 12)
+    constant, error = _constant(RandomTerms(), 200)
     assert abs(constant - closed) < Z_LIMIT * error
-    assert Z_LIMIT * error < 0.15 * closed
+    assert Z_LIMIT * error < 0.1 * closed
 
 
 def test_h2_by_coefficient_is_its_closed_form() -> None:
     _, variances, norms = _h2_spread()
     closed = (variances / (norms / norms.sum())).sum()
-    constant, error = _constant(Weighted(), 5000, 40, 150)
+    constant, error = _constant(Weighted(), 5000)
     assert abs(constant - closed) < Z_LIMIT * error + 0.01 * closed
     assert Z_LIMIT * error < 0.1 * closed

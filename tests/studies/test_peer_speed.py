@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -185,12 +186,14 @@ def test_a_gradient_of_another_length_does_not_agree() -> None:
 
 
 def test_every_target_names_a_route_that_exists() -> None:
+    pytest.importorskip("pennylane")
     known: set[tuple[str, str, str]] = set()
-    for workload, drivers, quick in (
+    workloads: list[tuple[str, Any, Any]] = [
         (ring_case.WORKLOAD, ring_gradient.DRIVERS, RING),
         (hybrid_step.WORKLOAD, hybrid_step.DRIVERS, STEP),
         (ensemble.WORKLOAD, ensemble.DRIVERS, RANDOM),
-    ):
+    ]
+    for workload, drivers, quick in workloads:
         known |= {(workload, route.toolkit, route.method) for route in collect(drivers, quick)[0]}
     cases = {case.name for case in (*ring_case.SIZES, *hybrid_step.CASES, *ensemble.CASES)}
     for target in TARGETS:
