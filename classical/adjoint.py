@@ -7,22 +7,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from classical.measurement import MeasurementGroup
+from classical.measurement import AbstractMeasurementGroup
 from classical.propagation import (
-    block_matrices,
     inverse,
     permute_axes,
     run,
     undo_block,
     zero_state,
 )
-from classical.statevector import Statevector
+from classical.statevector import Statevector, even_pieces
 
 
 def adjoint(
     simulator: Statevector,
     angles: Tensor,  # shape: (B, rotations)
-    groups: Sequence[MeasurementGroup],
+    groups: Sequence[AbstractMeasurementGroup],
 ) -> tuple[Tensor, Tensor]:
     """Values (B, observables) and their derivatives by the angles (B, observables, rotations).
 
@@ -30,41 +29,48 @@ def adjoint(
     all its rotations come from one d x d matrix of overlaps. Memory: about six states for each of
     [state, O state] a row, whatever the depth. Source: Jones and Gacon 2020, arXiv:2009.02823, on fused blocks.
     """
-    piece = simulator.rows_at_once(states=groups[0].num_observables + 1)
-    parts = [_adjoint(simulator, part, groups) for part in angles.to(simulator.device).split(piece)]
+    pieces = even_pieces(len(angles), simulator.rows_at_once(states=groups[0].num_observables + 1))
+    parts = [_adjoint(simulator, part, groups) for part in angles.to(simulator.device).split(pieces)]
     return torch.cat([value for value, _ in parts]), torch.cat([slope for _, slope in parts])
 
 
+@torch.no_grad()
 def _adjoint(
-    simulator: Statevector, angles: Tensor, groups: Sequence[MeasurementGroup]
+    simulator: Statevector, angles: Tensor, groups: Sequence[AbstractMeasurementGroup]
 ) -> tuple[Tensor, Tensor]:
     observables = groups[0].num_observables
-    schedule = simulator.schedule(states=observables + 2)
+    rows = len(angles)
+    everything = tuple(range(simulator.program.num_rotations))
+    schedule = simulator.schedule(states=observables + 2, rows=rows)
+    insertion = simulator.insertion(schedule, everything, rows=rows)
     dim = 2**schedule.width
-    rest = 2**simulator.program.num_qubits // dim
-    matrices = block_matrices(schedule, angles, simulator.dtype, insertions=True)
-    assert matrices.insertions is not None
-    start = zero_state(len(angles), simulator.program.num_qubits, simulator.dtype, simulator.device)
-    state = run(schedule, matrices.unitaries, start)
+    rest = 2**schedule.num_qubits // dim
+    matrices, tables = insertion.made(angles, into_states=False)
+    start = zero_state(rows, schedule.num_qubits, simulator.dtype, simulator.device)
+    state = run(schedule, matrices, start)
     images = _images(simulator, state, groups)
     values = torch.einsum("brd,bmd->bm", state.conj(), images).real
-    slopes = angles.new_zeros(len(angles), observables, simulator.program.num_rotations)
+    slopes = angles.new_zeros(rows, observables, len(everything))
     both = permute_axes(torch.cat([state, images], dim=1), inverse(schedule.final_permutation))
+    spans = insertion.spans(0, len(everything))
+    inside: dict[int, list[int]] = {}
+    for rotation, b in zip(insertion.rotations, insertion.blocks, strict=True):
+        inside.setdefault(b, []).append(rotation)
     for b in reversed(range(len(schedule.blocks))):
         block = schedule.blocks[b]
-        images = both[:, 1:].reshape(len(angles), observables, rest, dim)
-        both = undo_block(matrices.unitaries[:, b], both)
-        if block.rotations:
-            before = both[:, :1].reshape(len(angles), 1, dim, rest)
+        images = both[:, 1:].reshape(rows, observables, rest, dim)
+        both = undo_block(matrices[b], both)
+        if b in spans:
+            before = both[:, :1].reshape(rows, 1, dim, rest)
             overlaps = torch.matmul(before, images.conj())  # (B, observables, d before, d after)
-            inserted = matrices.insertions[:, b, : len(block.rotations)]
-            slope = torch.einsum("bkay,bmya->bmk", inserted, overlaps).imag
-            slopes[:, :, list(block.rotations)] = slope.to(slopes)
+            inserted = torch.cat([tables[table][cell, :, slots] for table, cell, slots in spans[b]], dim=1)
+            slope = torch.einsum("bkya,bmya->bmk", inserted, overlaps).imag
+            slopes[:, :, inside[b]] = slope.to(slopes)
         both = permute_axes(both, inverse(block.permutation))
     return values, slopes
 
 
-def _images(simulator: Statevector, state: Tensor, groups: Sequence[MeasurementGroup]) -> Tensor:
+def _images(simulator: Statevector, state: Tensor, groups: Sequence[AbstractMeasurementGroup]) -> Tensor:
     """O applied to the states (B, 1, D) for each observable, shape (B, observables, D)."""
     total = torch.zeros_like(state.expand(-1, groups[0].num_observables, -1))
     for group in groups:

@@ -8,47 +8,67 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from classical.measurement import MeasurementGroup
-from classical.schedule import Schedule
-from classical.statevector import Statevector
-from classical.tangents import stretches
+from classical.measurement import AbstractMeasurementGroup
+from classical.propagation import Insertion
+from classical.schedule import Layers, Schedule
+from classical.statevector import Statevector, even_pieces
+from classical.tangents import checked_rotations, row_pieces, stretches
 
 _COMPLEX = 8
 _REAL = 2
 
 
-def value_flops(simulator: Statevector, groups: Sequence[MeasurementGroup], rows: int = 1) -> int:
+def value_flops(simulator: Statevector, groups: Sequence[AbstractMeasurementGroup], rows: int = 1) -> int:
     """Operations of `Statevector.values`."""
-    schedule = simulator.schedule(states=1)
+    return sum(
+        piece * _value_flops(simulator, groups, piece)
+        for piece in even_pieces(rows, simulator.rows_at_once(states=1))
+    )
+
+
+def _value_flops(simulator: Statevector, groups: Sequence[AbstractMeasurementGroup], rows: int) -> int:
+    """The same for each of `rows` parameter rows that are simulated together."""
+    schedule = simulator.schedule(states=1, rows=rows)
     outcomes = 2**schedule.num_qubits
-    total = _building(schedule, insertions=False) + _passing(schedule)
+    if schedule.blocks and schedule.width == schedule.num_qubits:
+        (layers,) = schedule.slabs(1)
+        total = _COMPLEX * (len(layers.mixing) * outcomes**3 + (layers.depth - 1) * outcomes**2)
+    else:
+        total = _building(schedule, simulator.slab_size(schedule, rows)) + _passing(schedule)
     for group in groups:
         total += _turning(simulator, group) + _REAL * outcomes * group.num_observables
-    return rows * total
+    return total
 
 
-def tangent_flops(simulator: Statevector, groups: Sequence[MeasurementGroup], rows: int = 1) -> int:
+def tangent_flops(
+    simulator: Statevector,
+    groups: Sequence[AbstractMeasurementGroup],
+    rows: int = 1,
+    rotations: Sequence[int] | None = None,
+) -> int:
     """Operations of a tangent pass and of the moments that make all shifted values of it.
 
     Without groups, of the pass alone.
     """
-    at_once = simulator.rows_at_once(states=simulator.program.num_rotations + 1)
-    pieces = [min(at_once, rows - first) for first in range(0, rows, at_once)]
-    return sum(piece * _tangent_flops(simulator, groups, piece) for piece in pieces)
+    wanted = checked_rotations(rotations, simulator.program.num_rotations)
+    pieces = row_pieces(simulator, rows, len(wanted)) if wanted else []
+    return sum(piece * _tangent_flops(simulator, groups, piece, wanted) for piece in pieces)
 
 
-def _tangent_flops(simulator: Statevector, groups: Sequence[MeasurementGroup], rows: int) -> int:
+def _tangent_flops(
+    simulator: Statevector, groups: Sequence[AbstractMeasurementGroup], rows: int, wanted: tuple[int, ...]
+) -> int:
     """The same for each of `rows` parameter rows that are carried together."""
-    schedule = simulator.schedule(states=simulator.program.num_rotations + 1)
-    everything = frozenset(range(simulator.program.num_rotations))
+    schedule = simulator.wide_schedule()
+    insertion = simulator.insertion(schedule, wanted, rows=rows)
     outcomes = 2**schedule.num_qubits
     product = _COMPLEX * 2**schedule.width * outcomes
-    total = _building(schedule, insertions=True)
-    for stretch in stretches(simulator, schedule, rows, everything):
+    total = _inserting(insertion, into_states=insertion.into_states)
+    for stretch in stretches(simulator, insertion, rows):
         states = 1
         for b in range(stretch.start, len(schedule.blocks)):
-            new = len(stretch.entering.get(b, []))
-            total += (states + new) * product
+            new = sum(slots.stop - slots.start for _, _, slots in stretch.entering.get(b, ()))
+            total += (states + (0 if insertion.into_states else new)) * product
             states += new
         for group in groups:
             moments = _REAL * states + _COMPLEX * (states - 1)
@@ -56,12 +76,20 @@ def _tangent_flops(simulator: Statevector, groups: Sequence[MeasurementGroup], r
     return total
 
 
-def adjoint_flops(simulator: Statevector, groups: Sequence[MeasurementGroup], rows: int = 1) -> int:
-    """Operations of `Statevector.adjoint`."""
+def adjoint_flops(simulator: Statevector, groups: Sequence[AbstractMeasurementGroup], rows: int = 1) -> int:
+    """Operations of `adjoint`."""
+    pieces = even_pieces(rows, simulator.rows_at_once(states=groups[0].num_observables + 1))
+    return sum(piece * _adjoint_flops(simulator, groups, piece) for piece in pieces)
+
+
+def _adjoint_flops(simulator: Statevector, groups: Sequence[AbstractMeasurementGroup], rows: int) -> int:
+    """The same for each of `rows` parameter rows that are simulated together."""
     observables = groups[0].num_observables
-    schedule = simulator.schedule(states=observables + 2)
+    schedule = simulator.schedule(states=observables + 2, rows=rows)
     outcomes, dim = 2**schedule.num_qubits, 2**schedule.width
-    total = _building(schedule, insertions=True) + (2 + observables) * _passing(schedule)
+    everything = tuple(range(simulator.program.num_rotations))
+    total = _inserting(simulator.insertion(schedule, everything, rows=rows), into_states=False)
+    total += (2 + observables) * _passing(schedule)
     total += _COMPLEX * observables * outcomes  # <state| images
     for group in groups:
         total += (1 + observables) * _turning(simulator, group)
@@ -69,16 +97,32 @@ def adjoint_flops(simulator: Statevector, groups: Sequence[MeasurementGroup], ro
         if block.rotations:
             total += _COMPLEX * observables * outcomes * dim
             total += _COMPLEX * observables * len(block.rotations) * dim**2
-    return rows * total
+    return total
 
 
-def _building(schedule: Schedule, *, insertions: bool) -> int:
-    """Products that make the block matrices of one row: prefixes, and with insertions suffixes and both sides."""
-    steps = schedule.angle_index.shape[1]
-    products = steps - 1
-    if insertions:
-        products = 3 * (steps - 1) + max(steps - 2, 0)
-    return _COMPLEX * products * len(schedule.blocks) * 8**schedule.width
+def _building(schedule: Schedule, size: int) -> int:
+    """Products that make the matrices of all blocks of one row from those of their layers."""
+    return sum(_layers(layers, 8**schedule.width) for layers in schedule.slabs(size))
+
+
+def _layers(layers: Layers, product: int) -> int:
+    return _COMPLEX * (len(layers.mixing) + layers.depth - 1) * layers.num_blocks * product
+
+
+def _inserting(insertion: Insertion, *, into_states: bool) -> int:
+    """Products that make the matrices of all blocks of one row and its tables of strings."""
+    schedule = insertion.schedule
+    dim = 2**schedule.width
+    m = 2**schedule.num_qubits // dim if into_states else dim
+    total = _passing(schedule) if into_states else 0
+    for slab in insertion.slabs:
+        total += _layers(slab.layers, dim**3)
+        total += _COMPLEX * slab.last * slab.layers.num_blocks * m * dim**2
+        letters = slab.layers.letters.shape[1]
+        if slab.turned:
+            total += len(slab.cells) * m * letters * (_COMPLEX * dim + _REAL * slab.turned * 2)
+        total += _COMPLEX * len(slab.cells) * (slab.turned + slab.signed) * m * dim**2
+    return total
 
 
 def _passing(schedule: Schedule) -> int:
@@ -86,7 +130,7 @@ def _passing(schedule: Schedule) -> int:
     return _COMPLEX * len(schedule.blocks) * 2 ** (schedule.width + schedule.num_qubits)
 
 
-def _turning(simulator: Statevector, group: MeasurementGroup) -> int:
+def _turning(simulator: Statevector, group: AbstractMeasurementGroup) -> int:
     """One state into the group's basis."""
     if group.basis_change is None:
         return 0

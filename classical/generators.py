@@ -91,10 +91,11 @@ def _commute(string: PauliString, gate: Gate) -> bool:
         return string.commutes(generator(gate))
     if not any(string.support >> q & 1 for q in gate.qubits):
         return True
-    return _commutes_with_matrix(string, gate)
+    return commutes_with_matrix(string, gate)
 
 
-def _commutes_with_matrix(string: PauliString, gate: FixedUnitary) -> bool:
+def commutes_with_matrix(string: PauliString, gate: FixedUnitary) -> bool:
+    """Whether a string commutes with a gate, by their matrices on the gate's qubits."""
     letters = string.letters(max(gate.qubits) + 1)
     inside = pauli_matrix("".join(letters[q] for q in gate.qubits))
     return bool(torch.allclose(inside @ gate.matrix, gate.matrix @ inside, atol=1e-12))

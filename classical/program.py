@@ -16,6 +16,7 @@ PAULI_MATRICES: Mapping[str, Tensor] = {
 }
 
 
+_WIDEST_MATRIX = 3
 _HADAMARD = torch.tensor([[1, 1], [1, -1]], dtype=torch.complex128) / 2**0.5
 # U with U P U^dagger = Z: measuring P is turning by U and reading bits.
 TURNS_TO_Z: Mapping[str, Tensor] = {
@@ -109,8 +110,9 @@ class ProgramBuilder:
     def rotation(
         self, letters: str, qubits: tuple[int, ...], weights: Mapping[int, float], offset: float = 0.0
     ) -> None:
-        """Adds a rotation by `sum_p weights[p] * theta_p + offset`; without weights it is a fixed unitary."""
-        if not any(weights.values()):
+        """Adds a rotation by `sum_p weights[p] * theta_p + offset`; without weights a narrow one is a fixed unitary."""
+        # A wide one stays a rotation: its matrix would have 4^width entries.
+        if not any(weights.values()) and len(qubits) <= _WIDEST_MATRIX:
             half = torch.tensor(offset / 2, dtype=torch.float64)
             pauli = pauli_matrix(letters)
             identity = torch.eye(len(pauli), dtype=torch.complex128)

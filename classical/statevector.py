@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import psutil
 import torch
 from torch import Tensor
 
-from classical.measurement import MeasurementGroup
+from classical.measurement import AbstractMeasurementGroup
 from classical.program import Program
 from classical.propagation import (
+    Insertion,
     block_matrices,
+    final_states,
     inverse,
     permute_axes,
     run,
     undo_block,
-    zero_state,
 )
 from classical.schedule import Schedule, fuse
 
@@ -24,8 +26,14 @@ from classical.schedule import Schedule, fuse
 _ROOM = 6
 # A pass that carries two states; fewer can run nothing.
 _LEAST_STATES = 2 * _ROOM
-# Copies of the block matrices while they are made: the steps, sines, prefixes, with insertions twice as many.
-_TABLES = 8
+# Copies of the layers of a block, and of the strings that are inserted into it, while they are made.
+_LAYERS = 5
+_STRING = 8
+# Blocks whose layers take this much memory are made at a time.
+_SLAB_BYTES = 8 * 2**20
+_INSERTIONS = 8
+# The largest piece from whose size glibc learns, less what it adds: it then keeps up to twice as much.
+_SEEN_FREED = 31 * 2**20
 # Blocks of states this large stay in the last-level cache of common processors.
 _CACHE_BYTES = 8 * 2**20
 
@@ -59,7 +67,10 @@ class Statevector:
         self.dtype = dtype
         self.device = _existing(torch.device(device))
         self.max_bytes = _free_bytes(self.device) // 4 if max_bytes is None else max_bytes
+        _keep_freed_memory()
         self._schedules: dict[tuple[Program, int], Schedule] = {}
+        self._fixed_programs: dict[Program, tuple[Schedule, Tensor]] = {}
+        self._insertions: dict[tuple[Schedule, tuple[int, ...], int], Insertion] = {}
         self._state_bytes = 2**program.num_qubits * dtype.itemsize
         if _LEAST_STATES * self._state_bytes > self.max_bytes:
             fits = (self.max_bytes // (_LEAST_STATES * dtype.itemsize)).bit_length() - 1
@@ -76,49 +87,46 @@ class Statevector:
 
         Memory: B states, twice; under autograd one state more for each block.
         """
-        angles = angles.to(self.device)
-        schedule = self.schedule(states=1)
-        unitaries = block_matrices(schedule, angles, self.dtype).unitaries
-        start = zero_state(len(angles), self.program.num_qubits, self.dtype, self.device)
-        return run(schedule, unitaries, start)[:, 0]
+        schedule = self.schedule(states=1, rows=len(angles))
+        return final_states(schedule, angles.to(self.device), size=self.slab_size(schedule, len(angles)))
 
-    def probabilities(self, states: Tensor, group: MeasurementGroup) -> Tensor:
+    def probabilities(self, states: Tensor, group: AbstractMeasurementGroup) -> Tensor:
         """Outcome probabilities in the group's basis, shape (B, R, D), for states (B, R, D)."""
         turned = self.turn(states, group)
         return turned.real**2 + turned.imag**2
 
-    def turn(self, states: Tensor, group: MeasurementGroup) -> Tensor:
+    def turn(self, states: Tensor, group: AbstractMeasurementGroup) -> Tensor:
         """States (B, R, D) after the gates that turn the group's basis to Z."""
         program = group.basis_change
         if program is None:
             return states
-        schedule, unitaries = self._fixed_unitaries(program)
-        return run(schedule, unitaries.expand(len(states), -1, -1, -1), states)
+        schedule, matrices = self._fixed(program)
+        together = permute_axes(states.reshape(1, -1, states.shape[-1]), schedule.first_permutation)
+        return run(schedule, matrices, together).view(states.shape)
 
-    def turn_back(self, states: Tensor, group: MeasurementGroup) -> Tensor:
+    def turn_back(self, states: Tensor, group: AbstractMeasurementGroup) -> Tensor:
         """Undoes `turn` on states (B, R, D)."""
         program = group.basis_change
         if program is None:
             return states
-        schedule, unitaries = self._fixed_unitaries(program)
-        states = permute_axes(states, inverse(schedule.final_permutation))
-        for b in reversed(range(len(schedule.blocks))):
-            states = undo_block(unitaries[:, b].expand(len(states), -1, -1), states)
-            states = permute_axes(states, inverse(schedule.blocks[b].permutation))
-        return states
+        schedule, matrices = self._fixed(program)
+        together = states.reshape(1, -1, states.shape[-1])
+        together = permute_axes(together, inverse(schedule.final_permutation))
+        for block, matrix in zip(reversed(schedule.blocks), reversed(matrices.unbind(0)), strict=True):
+            together = permute_axes(undo_block(matrix, together), inverse(block.permutation))
+        return permute_axes(together, inverse(schedule.first_permutation)).view(states.shape)
 
-    def values(self, angles: Tensor, groups: Sequence[MeasurementGroup]) -> Tensor:
+    def values(self, angles: Tensor, groups: Sequence[AbstractMeasurementGroup]) -> Tensor:
         """Expectation values, shape (B, observables); differentiable.
 
         Rows are taken in pieces that fit into `max_bytes`, unless autograd needs them all.
         """
         if torch.is_grad_enabled() and angles.requires_grad:
             return self._values(self.states(angles), groups)
-        piece = self.rows_at_once(states=1)
-        parts = [self._values(self.states(part), groups) for part in angles.split(piece)]
-        return torch.cat(parts)
+        pieces = even_pieces(len(angles), self.rows_at_once(states=1))
+        return torch.cat([self._values(self.states(part), groups) for part in angles.split(pieces)])
 
-    def _values(self, states: Tensor, groups: Sequence[MeasurementGroup]) -> Tensor:
+    def _values(self, states: Tensor, groups: Sequence[AbstractMeasurementGroup]) -> Tensor:
         total = states.real.new_zeros(len(states), groups[0].num_observables)
         for group in groups:
             table = group.eigenvalues.to(total)
@@ -127,10 +135,19 @@ class Statevector:
 
     # --- how large the pieces are ---------------------------------------------------------------------
 
-    def schedule(self, *, states: int) -> Schedule:
-        """The fused program; wide blocks where many amplitudes share a matrix, narrow ones elsewhere."""
+    def schedule(self, *, states: int, rows: int | None = None) -> Schedule:
+        """The fused program for `states` states of each of `rows` rows, of many by default.
+
+        Blocks are wide where many amplitudes share a matrix, or where so little is to be done that few steps are quick.
+        """
         amplitudes = states * 2**self.program.num_qubits
-        return self._fused(self.program, 4 if amplitudes >= 2**12 else 3 if amplitudes >= 2**8 else 2)
+        if amplitudes >= 2**10 or (rows is not None and rows * amplitudes <= 2**8):
+            return self.wide_schedule()
+        return self._fused(self.program, 3 if amplitudes >= 2**8 else 2)
+
+    def wide_schedule(self) -> Schedule:
+        """The fused program for a tangent pass: up to five qubits are one block."""
+        return self._fused(self.program, 5 if self.program.num_qubits == 5 else 4)
 
     def schedule_of_fixed(self, program: Program) -> Schedule:
         """A program without parameters, fused as widely as pays: its matrices are the same for all states."""
@@ -139,13 +156,18 @@ class Statevector:
     def _fused(self, program: Program, width: int) -> Schedule:
         key = (program, min(width, program.num_qubits))
         if key not in self._schedules:
-            self._schedules[key] = fuse(program, width)
+            self._schedules[key] = fuse(program, width, self.dtype, self.device)
         return self._schedules[key]
 
-    def _fixed_unitaries(self, program: Program) -> tuple[Schedule, Tensor]:
-        schedule = self.schedule_of_fixed(program)
-        none = torch.zeros(1, 0, dtype=torch.float64, device=self.device)
-        return schedule, block_matrices(schedule, none, self.dtype).unitaries
+    @torch.inference_mode(False)
+    def _fixed(self, program: Program) -> tuple[Schedule, Tensor]:
+        """A program without parameters, and the matrices of its blocks (blocks, 1, d, d); made once."""
+        if program not in self._fixed_programs:
+            schedule = self.schedule_of_fixed(program)
+            none = torch.zeros(1, 0, dtype=torch.float64, device=self.device)
+            matrices = block_matrices(schedule, none, size=self.slab_size(schedule, 1))
+            self._fixed_programs[program] = schedule, matrices
+        return self._fixed_programs[program]
 
     def pieces(self, circuits: int, rows: int) -> Iterator[tuple[slice, slice]]:
         """Cuts a table of `circuits` times `rows` states into rectangles that fit into memory and cache."""
@@ -157,11 +179,17 @@ class Statevector:
                 yield slice(i, min(i + tall, circuits)), slice(j, min(j + wide, rows))
 
     def rows_at_once(self, *, states: int) -> int:
-        """Parameter rows that are simulated together when a pass carries `states` states for each.
+        """Parameter rows that are simulated together when a pass carries `states` states for each."""
+        return self.rows_that_fit(self.schedule(states=states), states=states)
 
-        Their block matrices take memory too: most of it for few qubits and many gates.
-        """
-        return self._rows_that_fit(self.schedule(states=states), states)
+    def insertion(self, schedule: Schedule, rotations: tuple[int, ...], *, rows: int) -> Insertion:
+        """Tables to insert the strings of some rotations, for `rows` parameter rows; the latest are kept."""
+        key = (schedule, rotations, self.slab_size(schedule, rows))
+        if key not in self._insertions:
+            if len(self._insertions) == _INSERTIONS:
+                self._insertions.clear()
+            self._insertions[key] = Insertion(*key)
+        return self._insertions[key]
 
     def states_at_once(self, rows: int) -> int:
         """States that a pass carries together for each of `rows` rows: what fits, and where it pays into cache.
@@ -175,14 +203,42 @@ class Statevector:
     def rows_under_autograd(self) -> int:
         """Parameter rows whose values autograd can differentiate at once: it keeps one state a block."""
         schedule = self.schedule(states=1)
-        return self._rows_that_fit(schedule, 1 + len(schedule.blocks))
+        return self.rows_that_fit(schedule, states=1 + len(schedule.blocks))
 
-    def _rows_that_fit(self, schedule: Schedule, states: int) -> int:
-        tables = _TABLES * schedule.cosine.numel() * self.dtype.itemsize
+    def rows_that_fit(self, schedule: Schedule, *, states: int, strings: int = 0) -> int:
+        """Parameter rows for which `states` states, the matrices of all blocks and `strings` inserted strings fit.
+
+        Where it pays into the cache.
+        """
         carried = states * self._state_bytes
-        most = self.max_bytes // (_ROOM * carried + tables)
-        in_cache = _CACHE_BYTES // (carried + tables // _TABLES)
+        matrix = 4**schedule.width * self.dtype.itemsize
+        tables = len(schedule.blocks) * matrix + _STRING * strings * min(matrix, self._state_bytes)
+        most = self.max_bytes // (_ROOM * carried + tables + self._layer_bytes(schedule))
+        in_cache = _CACHE_BYTES // (carried + tables)
         return max(1, min(most, in_cache))
+
+    def slab_size(self, schedule: Schedule, rows: int) -> int:
+        """Blocks whose matrices are made at a time for `rows` rows."""
+        fits = _SLAB_BYTES // max(1, rows * self._layer_bytes(schedule))
+        return max(1, min(fits, len(schedule.blocks)))
+
+    def _layer_bytes(self, schedule: Schedule) -> int:
+        """What making the matrices of one block takes for one row."""
+        return _LAYERS * schedule.depth * 4**schedule.width * self.dtype.itemsize
+
+
+def even_pieces(count: int, most: int) -> list[int]:
+    """Sizes, as even as can be, of pieces of at most `most` each; one of zero for nothing."""
+    number = max(1, math.ceil(count / most))
+    return [count // number + (i < count % number) for i in range(number)]
+
+
+def _keep_freed_memory() -> None:
+    """Makes glibc keep memory that tensors free, for those that follow: passes are up to twice as quick.
+
+    It gives pages back to the system and takes them anew, zeroed, until it has seen a piece of this size freed.
+    """
+    torch.empty(_SEEN_FREED, dtype=torch.uint8)
 
 
 def _free_bytes(device: torch.device) -> int:

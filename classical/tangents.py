@@ -6,22 +6,15 @@ moved by s ends in cos(s/2) psi - i sin(s/2) chi, so the block [psi, chi_1 ... c
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
+import torch
 from torch import Tensor
 
-from classical.propagation import (
-    BlockMatrices,
-    apply_block,
-    block_matrices,
-    insert,
-    permute_axes,
-    zero_state,
-)
-from classical.schedule import Schedule
-from classical.statevector import Statevector
+from classical.propagation import Insertion, apply_block, insert, permute_axes, zero_state
+from classical.statevector import Statevector, even_pieces
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,119 +34,127 @@ class TangentChunk:
 
 @dataclass(frozen=True, kw_only=True)
 class Stretch:
-    """Rotations whose tangents are carried together: for each block the steps that enter there."""
+    """Rotations whose tangents are carried together."""
 
-    entering: dict[int, list[int]]
+    rotations: tuple[int, ...]
+    entering: Mapping[int, Sequence[tuple[int, int, slice]]]
+    """By block: table, cell and slots where the tangents are that enter there."""
     start: int
     """The block at which the pass starts, before that of the first tangent where fixed blocks come first."""
     resume: int
     """The block at which the next stretch starts."""
 
-    @property
-    def num_tangents(self) -> int:
-        return sum(map(len, self.entering.values()))
 
-    def rotations(self, schedule: Schedule) -> tuple[int, ...]:
-        """Indices of the rotations, in the order in which they enter."""
-        return tuple(schedule.blocks[b].rotations[j] for b, steps in self.entering.items() for j in steps)
-
-
+@torch.no_grad()
 def tangent_chunks(
     simulator: Statevector, angles: Tensor, rotations: Sequence[int] | None = None
 ) -> Iterator[TangentChunk]:
     """Yields final tangents at angles (B, rotations), in chunks that fit into memory and, where it pays, cache.
 
-    Those of the given `rotations`, of all by default, each in one chunk; each is carried from its own place only.
-
-    One pass carries the block [state, tangents so far] through the circuit; a tangent enters at its own
-    rotation. So the price of all 2K shifted circuits is that of about K/2 simulations in large products.
+    Those of the given `rotations`, of all by default, each in one chunk. One pass carries the block [state,
+    tangents so far] through the circuit; a tangent enters at its own rotation. So the price of all 2K shifted
+    circuits is that of about K/2 simulations in large products.
     """
     angles = angles.to(simulator.device)
-    wanted = _checked(rotations, simulator.program.num_rotations)
-    schedule = simulator.schedule(states=len(wanted) + 1)
-    at_once = simulator.rows_at_once(states=len(wanted) + 1)
-    for first in range(0, len(angles), at_once):
-        part = angles[first : first + at_once]
-        rows = slice(first, first + len(part))
-        matrices = block_matrices(schedule, part, simulator.dtype, insertions=True)
-        state = zero_state(len(part), simulator.program.num_qubits, simulator.dtype, simulator.device)
-        carried_together = stretches(simulator, schedule, len(part), wanted)
-        size = state.numel() * (1 + max((stretch.num_tangents for stretch in carried_together), default=0))
-        buffers = (state.new_empty(size), state.new_empty(size))
-        for stretch in carried_together:
-            carried, state = _carry(schedule, matrices, state, stretch, buffers)
-            yield TangentChunk(rows=rows, rotations=stretch.rotations(schedule), both=carried)
+    wanted = checked_rotations(rotations, simulator.program.num_rotations)
+    if not wanted or not len(angles):
+        return
+    first = 0
+    for part in angles.split(row_pieces(simulator, len(angles), len(wanted))):
+        yield from _chunks(simulator, part, wanted, slice(first, first + len(part)))
+        first += len(part)
 
 
-def _checked(rotations: Sequence[int] | None, num_rotations: int) -> frozenset[int]:
+def _chunks(
+    simulator: Statevector, angles: Tensor, wanted: tuple[int, ...], rows: slice
+) -> Iterator[TangentChunk]:
+    """The chunks of parameter rows that are simulated together."""
+    schedule = simulator.wide_schedule()
+    insertion = simulator.insertion(schedule, wanted, rows=len(angles))
+    matrices, tables = insertion.made(angles, into_states=insertion.into_states)
+    state = zero_state(len(angles), schedule.num_qubits, simulator.dtype, simulator.device)
+    carried_together = stretches(simulator, insertion, len(angles))
+    size = state.numel() * (1 + max(len(stretch.rotations) for stretch in carried_together))
+    buffers = (state.new_empty(size), state.new_empty(size))
+    for stretch in carried_together:
+        carried, state = _carry(insertion, matrices, tables, state, stretch, buffers)
+        yield TangentChunk(rows=rows, rotations=stretch.rotations, both=carried)
+
+
+def row_pieces(simulator: Statevector, rows: int, rotations: int) -> list[int]:
+    """Numbers of parameter rows that are simulated together."""
+    most = simulator.rows_that_fit(simulator.wide_schedule(), states=1 + rotations, strings=rotations)
+    return even_pieces(rows, most)
+
+
+def checked_rotations(rotations: Sequence[int] | None, num_rotations: int) -> tuple[int, ...]:
+    """Rotation indices in order, all of them for None; refuses unknown and repeated ones."""
     if rotations is None:
-        return frozenset(range(num_rotations))
-    wanted = frozenset(rotations)
-    if len(wanted) < len(rotations) or not wanted <= set(range(num_rotations)):
+        return tuple(range(num_rotations))
+    wanted = tuple(sorted(set(rotations)))
+    if len(wanted) < len(rotations) or not set(wanted) <= set(range(num_rotations)):
         raise ValueError(
             f"Argument `rotations` must hold different numbers from 0 to {num_rotations - 1}, but is {rotations}."
         )
     return wanted
 
 
-def stretches(simulator: Statevector, schedule: Schedule, rows: int, wanted: frozenset[int]) -> list[Stretch]:
+def stretches(simulator: Statevector, insertion: Insertion, rows: int) -> list[Stretch]:
     """Stretches of rotations whose tangents are carried together, for `rows` parameter rows, of even length."""
-    steps = [
-        (b, j)
-        for b, block in enumerate(schedule.blocks)
-        for j, rotation in enumerate(block.rotations)
-        if rotation in wanted
-    ]
     most = max(1, simulator.states_at_once(rows) - 1)
-    length = math.ceil(len(steps) / max(1, math.ceil(len(steps) / most)))
-    pieces = [steps[first : first + length] for first in range(0, len(steps), max(1, length))]
-    starts = [0, *(piece[0][0] for piece in pieces[1:]), len(schedule.blocks)]
+    ends = list(accumulate(even_pieces(len(insertion.rotations), most)))
+    firsts = [0, *ends[:-1]]
+    starts = [0, *(insertion.blocks[first] for first in firsts[1:]), len(insertion.schedule.blocks)]
     return [
-        Stretch(entering=_by_block(piece), start=start, resume=resume)
-        for piece, start, resume in zip(pieces, starts, starts[1:], strict=False)
+        Stretch(
+            rotations=insertion.rotations[first:end],
+            entering=insertion.spans(first, end),
+            start=start,
+            resume=resume,
+        )
+        for first, end, start, resume in zip(firsts, ends, starts, starts[1:], strict=False)
     ]
 
 
 def _carry(
-    schedule: Schedule,
-    matrices: BlockMatrices,
+    insertion: Insertion,
+    matrices: Tensor,
+    tables: list[Tensor],
     state: Tensor,
     stretch: Stretch,
     buffers: tuple[Tensor, Tensor],
 ) -> tuple[Tensor, Tensor]:
     """Final [state, tangents of the stretch], and the state before the block at which the next resumes."""
-    assert matrices.insertions is not None
     batch, _, total = state.shape
     here, there = buffers
     current = _room(here, batch, 1, total).copy_(state)
     following = state
-    for b in range(stretch.start, len(schedule.blocks)):
-        block = schedule.blocks[b]
+    for b in range(stretch.start, len(matrices)):
+        permutation = insertion.schedule.blocks[b].permutation
         if b == stretch.resume:
             following = current[:, :1].clone()
         rows = current.shape[1]
-        if block.permutation is not None:
-            current = permute_axes(current, block.permutation, out=_room(there, batch, rows, total))
+        if permutation is not None:
+            current = permute_axes(current, permutation, out=_room(there, batch, rows, total))
             here, there = there, here
-        new = stretch.entering.get(b, [])
-        target = _room(there, batch, rows + len(new), total)
-        apply_block(matrices.unitaries[:, b], current, out=target[:, :rows])
-        if new:
-            insertions = matrices.insertions[:, b, new]
-            insert(insertions, current[:, 0], out=target[:, rows:])
+        spans = stretch.entering.get(b, ())
+        new = sum(slots.stop - slots.start for _, _, slots in spans)
+        target = _room(there, batch, rows + new, total)
+        apply_block(matrices[b], current, out=target[:, :rows])
+        for table, cell, slots in spans:
+            strings = tables[table][cell, :, slots]
+            room = target[:, rows : rows + strings.shape[1]]
+            if insertion.into_states:
+                room.copy_(strings.flatten(2))
+            else:
+                insert(strings, current[:, 0], out=room)
+            rows += strings.shape[1]
         current = target
         here, there = there, here
-    if schedule.final_permutation is not None:
-        room = _room(there, batch, current.shape[1], total)
-        current = permute_axes(current, schedule.final_permutation, out=room)
+    final = insertion.schedule.final_permutation
+    if final is not None:
+        current = permute_axes(current, final, out=_room(there, batch, current.shape[1], total))
     return current, following
-
-
-def _by_block(steps: list[tuple[int, int]]) -> dict[int, list[int]]:
-    entering: dict[int, list[int]] = {}
-    for b, j in steps:
-        entering.setdefault(b, []).append(j)
-    return entering
 
 
 def _room(buffer: Tensor, batch: int, rows: int, total: int) -> Tensor:

@@ -22,7 +22,7 @@ from hybrid.gradients.base import (
 )
 from hybrid.gradients.parameter_shift import ParameterShift
 from hybrid.objective import Objective
-from hybrid.shots import LEAST_SHOTS, whole_shots
+from hybrid.shots import LEAST_SHOTS, BudgetTooSmall, whole_shots
 
 
 class NoSecondDerivative(RuntimeError):
@@ -95,11 +95,17 @@ class Differentiable:
         if isinstance(self.estimator, AbstractSimulatorEstimator):
             self.estimator.require_simulator(self.backend)
         self.backend.check(total_shots, rng)
+        groups = len(objective.groups)
+        if total_shots is not None:
+            whole_shots(total_shots)
         if value_shots is not None:
             self.backend.check(value_shots, rng)
-            whole_shots(value_shots)
-        if total_shots is not None and value_shots is None:
-            groups = len(objective.groups)
+            if whole_shots(value_shots, "value_shots") < LEAST_SHOTS * groups:
+                raise BudgetTooSmall(
+                    f"Argument `value_shots` must be at least {LEAST_SHOTS * groups:,}, {LEAST_SHOTS} for each "
+                    f"measurement basis, but is {value_shots:,}."
+                )
+        elif total_shots is not None:
             circuits = max(1, self.estimator.price(objective, total_shots=total_shots).circuits)
             if isinstance(self.estimator, AbstractShotEstimator):
                 circuits = max(1, circuits // self.estimator.allocation.num_stages)

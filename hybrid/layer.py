@@ -114,7 +114,9 @@ class QuantumLayer(nn.Module):
             raise TypeError(f"Argument `inputs` must be of a floating-point type, but is of {inputs.dtype}.")
         wanted = self._weight_index if self.weights.requires_grad else []
         wanted = wanted + (self._input_index if inputs.requires_grad else [])
-        values = self.function(self.theta(inputs), wrt=wanted or None)
+        theta = self.theta(inputs)
+        # Where nothing is wanted, nothing is differentiated: an empty list of weights requires a gradient too.
+        values = self.function(theta if wanted else theta.detach(), wrt=wanted or None)
         return values.to(inputs.dtype).reshape(*inputs.shape[:-1], self.objective.num_observables)
 
     def take_cost(self) -> Cost:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator as operators
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -135,10 +136,12 @@ class Objective:
         if wrt is None:
             return torch.arange(self.num_params)
         if isinstance(wrt, str) or not isinstance(wrt, Iterable):
-            raise TypeError(f"Argument `wrt` must be a list of parameters or places in theta, but is {wrt!r}.")
+            raise TypeError(
+                f"Argument `wrt` must be a list of parameters or places in theta, but is {wrt!r}."
+            )
         by_parameter = {parameter: i for i, parameter in enumerate(self.parameters)}
-        places = [by_parameter.get(item) if isinstance(item, Parameter) else item for item in wrt]
-        if not places or any(type(place) is not int or not 0 <= place < self.num_params for place in places):
+        places = [by_parameter.get(item) if isinstance(item, Parameter) else _whole(item) for item in wrt]
+        if not places or any(place is None or not 0 <= place < self.num_params for place in places):
             raise ValueError(
                 f"Argument `wrt` must hold parameters of the objective or their places in theta, 0 to "
                 f"{self.num_params - 1}, but is {list(wrt)}."
@@ -226,13 +229,23 @@ class Objective:
         return values.reshape((*batch, *values.shape[1:]))
 
 
+def _whole(item: Any) -> int | None:
+    """A whole number, numpy's too, as an int; None for anything else."""
+    if isinstance(item, bool):
+        return None
+    try:
+        return operators.index(item)
+    except TypeError:
+        return None
+
+
 def _checked(observable: SparsePauliOp | Pauli, num_qubits: int) -> SparsePauliOp:
     if not isinstance(observable, (SparsePauliOp, Pauli)):
         raise TypeError(
             f"Argument `observable` must be a qiskit SparsePauliOp or a list of them, but holds a "
             f"{type(observable).__name__}."
         )
-    operator = SparsePauliOp(observable).simplify()
+    operator = SparsePauliOp(observable).simplify(atol=0, rtol=0)
     if operator.num_qubits != num_qubits:
         raise ValueError(
             f"Argument `observable` must act on {num_qubits} qubits as the circuit does, but acts on "

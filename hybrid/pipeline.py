@@ -71,7 +71,7 @@ def train_step(
     optimiser.zero_grad(set_to_none=True)
     with ledger.phase(ENCODER_FORWARD):
         features = model.encoder(inputs)
-    cut = features.detach().requires_grad_()
+    cut = features.detach().requires_grad_(features.requires_grad)
     with ledger.phase(CIRCUITS, model.middle):
         value = loss(model.head(model.middle(cut)), targets)
     with ledger.phase(CIRCUIT_BACKWARD, model.middle):

@@ -46,7 +46,7 @@ class Part:
 
     def noise(self, variances: Tensor) -> Tensor:
         """Noise of each piece in the gradient, shape (S, groups), for variances (groups, S or 1, M * J) of one shot."""
-        squares = (self.weights**2).mean(0).sum(0)  # (S, J)
+        squares = (self.weights**2).sum((0, 1)) / max(1, len(self.weights))  # (S, J), mean over rows
         return torch.einsum(
             "sj,gsj->sg", squares, self.split(variances).sum(-2).expand(-1, len(squares), -1)
         ).sqrt()
@@ -101,8 +101,12 @@ class Plan:
         """Root mean square shot noise of a component, if every Pauli term had variance 1 and none were correlated."""
         squares = 0.0
         for part in self.parts:
-            assert part.shots is not None, "a plan without shots has no shot noise"
-            shots = torch.where(part.shots > 0, part.shots, 1)
+            if part.shots is None or self.total_shots is None:
+                raise ValueError("A plan without shots has no shot noise: give it `total_shots`.")
+            share = (
+                sum(int(each.shots.sum()) for each in self.parts if each.shots is not None) / self.total_shots
+            )
+            shots = torch.where(part.shots > 0, part.shots, 1) / share
             squares += float((part.sizes() ** 2 / shots).sum())
         return math.sqrt(squares / (len(self.wrt) * self.objective.num_observables))
 
@@ -112,20 +116,17 @@ class Plan:
         if self.total_shots is None:
             return tuple(first)
         shots = [part.shots for part in self.parts if part.shots is not None]
-        scales = [
-            part.noise(_one_shot_variances(part, measured))
-            for part, measured in zip(self.parts, first, strict=True)
-        ]
-        later = self.allocation.second(self.total_shots, shots, scales)
-        stages: list[tuple[list[Tensor], list[Measured]]] = [
-            ([table], [measured]) for table, measured in zip(shots, first, strict=True)
-        ]
-        for (tables, results), part, table in zip(stages, self.parts, later or (), strict=False):
-            tables.append(table)
-            results.append(backend.run(part.target, part.circuits, shots=table, rng=rng))
+        stages = [[measured] for measured in first]
+        if self.allocation.num_stages > 1:
+            pairs = zip(self.parts, first, strict=True)
+            scales = [part.noise(_one_shot_variances(part, measured)) for part, measured in pairs]
+            tables = self.allocation.second(self.total_shots, shots, scales)
+            for part, table, results in zip(self.parts, tables, stages, strict=True):
+                results.append(backend.run(part.target, part.circuits, shots=table, rng=rng))
+        share = sum(int(table.sum()) for table in shots) / max(1, self.total_shots)
         return tuple(
-            self.allocation.settle(part.sizes(), tables, results)
-            for part, (tables, results) in zip(self.parts, stages, strict=True)
+            self.allocation.settle(part.sizes(), table, results, share)
+            for part, table, results in zip(self.parts, shots, stages, strict=True)
         )
 
 

@@ -26,16 +26,16 @@ def balanced_reach(shots_each: float) -> float:
     return (9 / shots_each) ** (1 / 6)
 
 
-def whole_shots(total_shots: int) -> int:
-    """`total_shots` as an int; raises TypeError or ValueError for what is not a whole number of shots."""
-    if isinstance(total_shots, bool):
-        raise TypeError("Argument `total_shots` must be a whole number, but is a bool.")
+def whole_shots(shots: int, name: str = "total_shots") -> int:
+    """Argument `name` as an int; raises TypeError or ValueError for what is not a whole number of shots."""
+    if isinstance(shots, bool):
+        raise TypeError(f"Argument `{name}` must be a whole number, but is a bool.")
     try:
-        total = operator.index(total_shots)
+        total = operator.index(shots)
     except TypeError:
-        raise TypeError(f"Argument `total_shots` must be a whole number, but is {total_shots!r}.") from None
+        raise TypeError(f"Argument `{name}` must be a whole number, but is {shots!r}.") from None
     if total > MOST_SHOTS:
-        raise ValueError(f"Argument `total_shots` must be at most {MOST_SHOTS:,}, but is {total:,}.")
+        raise ValueError(f"Argument `{name}` must be at most {MOST_SHOTS:,}, but is {total:,}.")
     return total
 
 

@@ -67,6 +67,10 @@ class Findings:
     skipped: Sequence[str] = ()
 
 
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
 def compare(
     workload: str, name: str, drivers: Sequence[Driver[SomeCase]], cases: Sequence[SomeCase], effort: Effort
 ) -> Findings:
@@ -74,10 +78,10 @@ def compare(
     rows: list[Row] = []
     skipped: list[str] = []
     for case in cases:
-        print(f"{workload}: {case.name} ...", file=sys.stderr, flush=True)
+        _say(f"{workload}: {case.name}")
         routes, missing = collect(drivers, case)
         routes, dear = _affordable(routes, rows, case)
-        timings, failed = take_turns(routes, repeats=effort.repeats, budget=effort.budget)
+        timings, failed = take_turns(routes, repeats=effort.repeats, budget=effort.budget, say=_say)
         rows += compared(workload, case.name, case.units, timings)
         skipped += [*missing, *dear, *(f"{workload}, {case.name}: {line}" for line in failed)]
     verdicts = [] if effort.quick else judged([t for t in TARGETS if t.workload == workload], rows)
@@ -116,7 +120,7 @@ def _ensemble(effort: Effort) -> Findings:
 
 def _growth(effort: Effort) -> Findings:
     sweeps = growth.QUICK_SWEEPS if effort.quick else growth.SWEEPS
-    print(f"{growth.WORKLOAD} ...", file=sys.stderr, flush=True)
+    _say(growth.WORKLOAD)
     return Findings(tables=growth.tables(sweeps, repeats=effort.repeats, budget=min(1.0, effort.budget)))
 
 

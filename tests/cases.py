@@ -48,10 +48,12 @@ class EstimatorCase:
         """Whether the rule applies to the system; where it does not, it refuses."""
         return not isinstance(self.estimator, CommutingGenerators) or system.shared is not None
 
-    def gradient_or_refusal(self, objective: Objective, theta: np.ndarray) -> Gradient | None:
+    def gradient_or_refusal(
+        self, objective: Objective, theta: np.ndarray, wrt: list[int] | None = None
+    ) -> Gradient | None:
         """The exact gradient; None where the rule refuses the circuit, as the one for commuting generators may."""
         try:
-            return self.estimator.gradient(objective, theta, **arguments_for(Exact()))
+            return self.estimator.gradient(objective, theta, wrt=wrt, **arguments_for(Exact()))
         except CannotShare as refusal:
             assert isinstance(self.estimator, CommutingGenerators)
             assert "is not Clifford" in str(refusal) or "No two of the circuit's" in str(refusal)

@@ -48,14 +48,17 @@ class AbstractAllocation(ABC):
 
     def second(
         self, total_shots: int, shots: Sequence[Tensor], scales: Sequence[Tensor]
-    ) -> tuple[Tensor, ...] | None:
-        """Returns the shots of the second stage, from the measured noise of one shot of each piece; None: no stage."""
-        del total_shots, shots, scales
-        return None
+    ) -> tuple[Tensor, ...]:
+        """Returns the shots of the second stage, where there is one, from the measured noise of one shot a piece."""
+        raise NotImplementedError(f"The allocation {self.name} has one stage.")
 
-    def settle(self, sizes: Tensor, shots: Sequence[Tensor], stages: Sequence[Measured]) -> Measured:
-        """Returns one part's results from those of its stages."""
-        del sizes, shots
+    def settle(self, sizes: Tensor, shots: Tensor, stages: Sequence[Measured], share: float) -> Measured:
+        """Returns one part's results from those of its stages.
+
+        Args:
+            shots: of the first stage, which has the share `share` of all shots of the plan.
+        """
+        del sizes, shots, share
         return stages[0]
 
 

@@ -61,10 +61,13 @@ class RandomTerms(AbstractAllocation):
             drawn.append(torch.from_numpy(np.array(rows, dtype=np.int64).reshape(table.shape)))
         return tuple(drawn)
 
-    def settle(self, sizes: Tensor, shots: Sequence[Tensor], stages: Sequence[Measured]) -> Measured:
+    def settle(self, sizes: Tensor, shots: Tensor, stages: Sequence[Measured], share: float) -> Measured:
         measured = stages[0]
-        assert measured.group_covariances is not None
-        count = shots[0].T.to(torch.float64)[..., None, None]  # (G, S, 1, 1)
+        if measured.group_covariances is None or len(measured.group_values) != shots.shape[1]:
+            raise ValueError(
+                "RandomTerms needs a backend that gives values and covariances by measurement group."
+            )
+        count = shots.T.to(torch.float64)[..., None, None]  # (G, S, 1, 1)
         total = count.sum(0)
         chance = _chances(sizes).T[..., None, None]
         means = measured.group_values  # (G, S, B, M)

@@ -19,8 +19,8 @@ from hybrid.shots import LEAST_SHOTS
 class TwoStage(AbstractAllocation):
     """A share of the budget is spent evenly; the rest by the standard deviations that this first stage measured.
 
-    The stages' means are joined with fixed weights, `pilot` and 1 - `pilot`, not by their shots: shots that depend
-    on measured variances would bias the mean. Values and error bars stay unbiased. Every circuit is run twice, with
+    The stages' means are joined with fixed weights, their shares of the budget, not by each piece's shots: shots that
+    depend on measured variances would bias the mean. Values and error bars stay unbiased. Every circuit is run twice, with
     at least two shots each time. Source: Neyman 1934, doi:10.2307/2342192, for the allocation.
 
     Args:
@@ -52,14 +52,14 @@ class TwoStage(AbstractAllocation):
 
     def second(
         self, total_shots: int, shots: Sequence[Tensor], scales: Sequence[Tensor]
-    ) -> tuple[Tensor, ...] | None:
+    ) -> tuple[Tensor, ...]:
         rest = total_shots - sum(int(table.sum()) for table in shots)
         return shared(rest, scales, LEAST_SHOTS)
 
-    def settle(self, sizes: Tensor, shots: Sequence[Tensor], stages: Sequence[Measured]) -> Measured:
+    def settle(self, sizes: Tensor, shots: Tensor, stages: Sequence[Measured], share: float) -> Measured:
         pilot, rest = stages
         assert pilot.group_covariances is not None and rest.group_covariances is not None
-        a, b = self.pilot, 1 - self.pilot
+        a, b = share, 1 - share
         return Measured(
             group_values=a * pilot.group_values + b * rest.group_values,
             group_covariances=a**2 * pilot.group_covariances + b**2 * rest.group_covariances,

@@ -128,7 +128,7 @@ class AbstractShotEstimator(AbstractGradientEstimator):
     def extra_noise(self, plan: Plan, measured: Sequence[Measured], values: Tensor) -> tuple[Tensor, Tensor]:
         """What the rule adds to shot noise: covariances (B, M, M, P) and biases (B, M, P). Zero for exact rules."""
         del plan, measured
-        return values.new_zeros(*values.shape[:2], *values.shape[1:]), torch.zeros_like(values)
+        return _no_noise(values), torch.zeros_like(values)
 
     def plan(
         self,
@@ -169,7 +169,8 @@ class AbstractShotEstimator(AbstractGradientEstimator):
             values += torch.einsum("bpsj,sbmj->bmp", part.weights, part.split(result.values))
         covariances = shot_covariances(plan, measured)
         extra, biases = self.extra_noise(plan, measured, values)
-        covariances = covariances + extra
+        if extra.stride() != covariances.stride() or any(extra.stride()):
+            covariances = covariances + extra
         variances = covariances.diagonal(dim1=1, dim2=2).transpose(1, 2).clamp_min(0)
         return Gradient(
             values=objective.shaped(values, plan.batch),
@@ -207,10 +208,16 @@ class AbstractShotEstimator(AbstractGradientEstimator):
         total_shots: int | None = None,
         wrt: WithRespectTo | None = None,
     ) -> Cost:
-        anywhere = torch.zeros(rows, objective.num_params, dtype=torch.float64)
-        return self.plan(
-            objective, anywhere, total_shots=total_shots, rng=np.random.default_rng(0), wrt=wrt
-        ).cost
+        anywhere = torch.zeros(1, objective.num_params, dtype=torch.float64)
+        rng = np.random.default_rng(0)
+        one = self.plan(objective, anywhere, total_shots=total_shots, rng=rng, wrt=wrt).cost
+        # Which groups random terms are drawn from, a price cannot know.
+        known = "estimated" if self.allocation.rows_share_draws and total_shots is not None else "computed"
+        return Cost(
+            circuits=rows * (one.circuits or 0),
+            shots=rows * (one.shots or 0),
+            sources={"circuits": known, "shots": "computed"},
+        )
 
 
 class AbstractSimulatorEstimator(AbstractGradientEstimator):
@@ -241,7 +248,7 @@ class AbstractSimulatorEstimator(AbstractGradientEstimator):
         slopes = self.jacobian(exact.simulator(objective.target), objective, rows)
         slopes = slopes.to("cpu", torch.float64)[..., objective.places(wrt)]
         values = objective.shaped(slopes, batch)
-        noise = slopes.new_zeros(*slopes.shape[:2], *slopes.shape[1:])
+        noise = _no_noise(slopes)
         return Gradient(
             values=values,
             std_errors=torch.zeros_like(values),
@@ -292,6 +299,8 @@ def shot_covariances(plan: Plan, measured: Sequence[Measured]) -> Tensor:
     """Shot noise of the gradient, shape (B, M, M, P): circuits are independent, so squares add."""
     observables = plan.objective.num_observables
     shape = (plan.num_rows, observables, observables, len(plan.wrt))
+    if all(result.group_covariances is None for result in measured):
+        return _no_noise(torch.zeros((), dtype=torch.float64).expand(shape[0], *shape[2:]))
     total = torch.zeros(shape, dtype=torch.float64)
     for part, result in zip(plan.parts, measured, strict=True):
         covariances = result.covariances
@@ -304,6 +313,11 @@ def shot_covariances(plan: Plan, measured: Sequence[Measured]) -> Tensor:
             both = covariances.unflatten(-1, (observables, slots)).unflatten(-3, (observables, slots))
             total += torch.einsum("bpsj,bpsk,sbmjnk->bmnp", part.weights, part.weights, both)
     return total
+
+
+def _no_noise(values: Tensor) -> Tensor:
+    """Zero covariances (B, M, M, P) for values (B, M, P), in the memory of one number."""
+    return values.new_zeros(()).expand(*values.shape[:2], *values.shape[1:])
 
 
 def random_source(rng: np.random.Generator | None, name: str) -> np.random.Generator:

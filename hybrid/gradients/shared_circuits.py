@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from classical.generators import commutes_with_matrix
 from classical.paulis import CliffordMap, PauliString, generator
 from classical.program import TURNS_TO_Z, FixedUnitary, PauliRotation, Program
 from hybrid.grouping import measurement_groups
@@ -45,10 +46,12 @@ def shared_circuits(objective: Objective, wrt: Tensor) -> list[SharedCircuit]:
         CannotShare: see `CommutingGenerators`.
     """
     chain = objective.program.coefficients[:, wrt]
-    pushed = _push(objective.program, set(chain.any(1).nonzero()[:, 0].tolist()))
+    used = objective.program.coefficients.any(1)
+    pushed = _push(objective.program, set(used.nonzero()[:, 0].tolist()))
     alike: dict[frozenset[int], list[_Pushed]] = {}
     for each in pushed:
         alike.setdefault(each.flipped, []).append(each)
+    # Judged on all parameters: a rule that does a circuit does every part of its gradient.
     if len(alike) == len(pushed) > 1:
         raise CannotShare(
             f"No two of the circuit's {len(pushed)} generators share a circuit, so the rule for commuting generators "
@@ -58,7 +61,10 @@ def shared_circuits(objective: Objective, wrt: Tensor) -> list[SharedCircuit]:
     for flipped, together in alike.items():
         program = _with_both_signs(objective.program, flipped) if flipped else objective.program
         for products in _merged(_products(objective, chain, together, flipped)):
-            circuits.append(_measured(program, products, objective.num_observables))
+            # Products of different generators may cancel.
+            left = {string: adds for string, adds in products.items() if adds.any()}
+            if left:
+                circuits.append(_measured(program, left, objective.num_observables))
     return circuits
 
 
@@ -73,6 +79,8 @@ def _push(program: Program, wanted: set[int]) -> list[_Pushed]:
                 if not any(string.support >> q & 1 for q in gate.qubits):
                     continue
                 if turn is None:
+                    if commutes_with_matrix(string, gate):
+                        continue
                     raise CannotShare(
                         f"A gate on qubits {list(gate.qubits)} behind a generator is not Clifford, so the rule for "
                         "commuting generators does not apply: ParameterShift and HadamardTest do."

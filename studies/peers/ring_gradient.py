@@ -106,7 +106,7 @@ def catalyst(case: RingCase) -> list[Route]:
 def aer(case: RingCase) -> list[Route]:
     """EstimatorV2 with one PUB of 2P parameter rows, bound inside the simulator.
 
-    `runtime_parameter_bind_enable` is the fastest of Aer's options here; its default fusion is better than more of it.
+    Of Aer's options, `runtime_parameter_bind_enable` is the fastest or within noise of it; fusing more is slower.
     """
     from qiskit_aer.primitives import EstimatorV2
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -51,7 +51,13 @@ class Timing:
         )
 
 
-def first_calls(routes: Sequence[Route]) -> tuple[list[Timing], list[str]]:
+def _silent(line: str) -> None:
+    del line
+
+
+def first_calls(
+    routes: Sequence[Route], say: Callable[[str], None] = _silent
+) -> tuple[list[Timing], list[str]]:
     """Runs every route once; returns what came, and a line for each route of others that fails."""
     timings: list[Timing] = []
     failed: list[str] = []
@@ -65,18 +71,22 @@ def first_calls(routes: Sequence[Route]) -> tuple[list[Timing], list[str]]:
             failed.append(f"{route.name}: skipped, {in_one_line(error)}")
             continue
         seconds = time.perf_counter() - start
+        say(f"{route.name}: first call {seconds:.3g} s")
         timings.append(Timing(route=route, gradient=gradient, first=seconds * route.scale))
     return timings, failed
 
 
-def take_turns(routes: Sequence[Route], *, repeats: int, budget: float) -> tuple[list[Timing], list[str]]:
+def take_turns(
+    routes: Sequence[Route], *, repeats: int, budget: float, say: Callable[[str], None] = _silent
+) -> tuple[list[Timing], list[str]]:
     """Times every route in turn; returns the timings, and lines for routes that failed.
 
     Args:
         repeats: at most as many timed runs of each.
         budget: seconds of timed runs of each, after which three repeats are enough.
+        say: is told how it goes.
     """
-    timings, failed = first_calls(routes)
+    timings, failed = first_calls(routes, say)
     # The collector would walk through every module of every toolkit in the middle of somebody's run.
     gc.collect()
     gc.freeze()

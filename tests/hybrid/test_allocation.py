@@ -11,17 +11,28 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from qiskit import QuantumCircuit
-from qiskit.circuit import ParameterVector
+from qiskit.circuit import Parameter, ParameterVector
 from qiskit.circuit.library import StatePreparation
 from qiskit.quantum_info import SparsePauliOp, Statevector
 
-from hybrid import Adjoint, Objective, ParameterShift
+from hybrid import (
+    SPSA,
+    Adjoint,
+    CommutingGenerators,
+    CoordinateSubset,
+    FiniteDifference,
+    HadamardTest,
+    Objective,
+    ParameterShift,
+)
 from hybrid.allocation import ALLOCATIONS, AbstractAllocation, RandomTerms, TwoStage, Uniform, Weighted
 from hybrid.backends import Exact, Sampled
 from hybrid.circuits import FreeCircuits
+from hybrid.gradients import AbstractShotEstimator
 from hybrid.plan import Part, Plan, allocated
 from hybrid.shots import LEAST_SHOTS, MOST_SHOTS, BudgetTooSmall, apportion
-from tests.hybrid.samples import Z_LIMIT, Array
+from tests.hybrid.samples import Z_LIMIT, Array, check_honest
+from tests.systems import product_global, several_commuting, with_constant
 
 bounded = settings(max_examples=150, deadline=None, derandomize=True)
 each_allocation = pytest.mark.parametrize(
@@ -77,7 +88,7 @@ def test_first_stages_keep_to_the_budget(tables: list[torch.Tensor], extra: int)
         assert [table.shape for table in shots] == [table.shape for table in tables]
         assert sum(int(table.sum()) for table in shots) == total
         assert min(int(table.min()) for table in shots) >= LEAST_SHOTS
-        assert allocation.second(total, shots, tables) is None
+        assert allocation.num_stages == 1
     evenly = torch.cat([table.flatten() for table in Uniform().first(total, tables, rng)])
     assert int(evenly.max() - evenly.min()) <= 1
 
@@ -91,7 +102,6 @@ def test_both_stages_together_keep_to_the_budget(
     total = 2 * LEAST_SHOTS * _pieces(tables) + extra
     first = allocation.first(total, tables, None)
     second = allocation.second(total, first, tables)
-    assert second is not None
     for shots in (first, second):
         assert [table.shape for table in shots] == [table.shape for table in tables]
         assert min(int(table.min()) for table in shots) >= LEAST_SHOTS
@@ -125,7 +135,6 @@ def test_known_shares() -> None:
     pilot = TwoStage(pilot=0.25).first(100, [sizes], None)
     assert pilot[0].tolist() == [[7, 6], [6, 6]]
     rest = TwoStage(pilot=0.25).second(100, pilot, [torch.tensor([[1.0, 1.0], [1.0, 2.0]])])
-    assert rest is not None
     assert rest[0].tolist() == [[15, 15], [15, 30]]
 
 
@@ -311,6 +320,24 @@ def test_measured_variances_beat_even_shots_as_theory_says() -> None:
     assert Z_LIMIT * error < 0.1
 
 
+def test_stages_count_by_their_shares_at_the_least_budget() -> None:
+    # Two shots in each basis, twice: as good as four, whatever share the first stage was to have.
+    values, variances = _values(_uneven(), THETA, TwoStage(pilot=0.2), 20, repeats=9000)
+    exact = _term_means().sum() + 3
+    _check(values, variances, exact, 0.12)
+    ratio = ((values - exact) ** 2).mean() / ((_deviations() ** 2).sum() / 4)
+    assert abs(ratio - 1) < 0.1
+
+
+def test_a_price_of_random_terms_is_an_estimate() -> None:
+    random, even = (
+        ParameterShift(allocation=each).price(_uneven(), total_shots=400)
+        for each in (RandomTerms(), Uniform())
+    )
+    assert random.sources["circuits"] == "estimated"
+    assert random.sources["shots"] == even.sources["circuits"] == even.sources["shots"] == "computed"
+
+
 def test_random_terms_run_with_two_shots_a_circuit() -> None:
     # Five groups, of which two shots see two at most.
     objective, exact = _uneven(), _term_means().sum() + 3
@@ -340,6 +367,52 @@ def test_random_terms_need_a_generator() -> None:
 def test_a_budget_that_no_number_holds_is_refused(allocation: AbstractAllocation) -> None:
     with pytest.raises(ValueError, match="must be at most"):
         allocation.first(MOST_SHOTS + 1, [torch.ones(1, 1)], np.random.default_rng(0))
+
+
+@each_allocation
+@pytest.mark.parametrize("batch", [(), (3,), (0,), (2, 2)], ids=str)
+@pytest.mark.parametrize(
+    "kind", [ParameterShift, FiniteDifference, SPSA, HadamardTest, CommutingGenerators, CoordinateSubset]
+)
+def test_every_rule_runs_with_every_allocation_and_pays_what_was_planned(
+    kind: type[AbstractShotEstimator], batch: tuple[int, ...], allocation: AbstractAllocation
+) -> None:
+    rule = kind(allocation=allocation)
+    for system in (product_global(), with_constant(), several_commuting()):
+        theta = np.random.default_rng(0).normal(size=(*batch, system.num_params))
+        first, second = (
+            rule.gradient(
+                system.objective(), theta, backend=Sampled(), total_shots=2000, rng=np.random.default_rng(1)
+            )
+            for _ in range(2)
+        )
+        assert torch.isfinite(first.values).all()
+        assert torch.isfinite(first.std_errors).all()
+        assert torch.equal(first.values, second.values)
+        assert first.plan is not None
+        planned = first.plan.cost
+        assert (planned.circuits, planned.shots) == (first.cost.circuits, first.cost.shots)
+        assert first.cost.shots == 2000 * math.prod(batch)
+
+
+@pytest.mark.parametrize("allocation", [Weighted(), TwoStage()], ids=lambda each: each.name)
+def test_parts_of_a_plan_share_one_budget(allocation: AbstractAllocation) -> None:
+    # One parameter stands side by side and apart: circuits of two kinds, in two bases.
+    a, b = Parameter("a"), Parameter("b")
+    circuit = QuantumCircuit(1)
+    for angle in (a, a, b, a):
+        circuit.ry(angle, 0) if angle is a else circuit.rz(angle, 0)
+    objective = Objective(circuit, SparsePauliOp(["Z", "X"], [1.0, 0.2]))
+    rule, theta = ParameterShift(allocation=allocation), np.array([0.3, 0.8])
+    gradient = rule.gradient(
+        objective, np.tile(theta, (6000, 1)), backend=Sampled(), total_shots=600, rng=np.random.default_rng(2)
+    )
+    assert gradient.plan is not None
+    tables = [part.shots for part in gradient.plan.parts]
+    assert [tuple(table.shape) for table in tables if table is not None] == [(4, 2), (2, 2)]
+    assert gradient.cost.shots == 6000 * 600
+    exact = Adjoint().gradient(objective, theta, backend=Exact()).values.numpy()
+    check_honest(gradient.values.numpy(), gradient.std_errors.numpy() ** 2, exact, within=0.12)
 
 
 @each_allocation

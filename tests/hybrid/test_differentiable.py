@@ -30,13 +30,14 @@ from hybrid.allocation import RandomTerms, TwoStage, Weighted
 from hybrid.backends import Exact, Sampled
 from hybrid.differentiable import NoSecondDerivative
 from hybrid.gradients import AbstractShotEstimator
+from hybrid.shots import BudgetTooSmall
 from tests.cases import ESTIMATOR_CASES, EstimatorCase, arguments_for
 from tests.hybrid.samples import Z_LIMIT, Array, check_honest, check_mean, mean_z
 from tests.systems import product_local, several, several_commuting
 
-THETA = np.array([0.7, -0.5, 1.2])
+THETA = np.array([0.5, 1.6, 1.1])
 # Both observables rise and fall together in every shot, and the loss takes their difference.
-UPSTREAM = torch.tensor([1.0, -0.9], dtype=torch.float64)
+UPSTREAM = torch.tensor([1.0, -0.6], dtype=torch.float64)
 
 
 @cache
@@ -94,9 +95,8 @@ HONEST = {
 @pytest.mark.parametrize(("estimator", "total_shots"), HONEST.values(), ids=list(HONEST))
 def test_errors_of_a_loss_gradient_are_its_spread(estimator: AbstractShotEstimator, total_shots: int) -> None:
     function = _function(estimator, total_shots)
-    slopes, variances, biases = _linear_loss_slopes(function, 12_000)
-    # Within 5 %: seven in a hundred more or less would fail.
-    check_honest(slopes, variances, _exact_slopes(), within=0.08)
+    slopes, variances, biases = _linear_loss_slopes(function, 8000)
+    check_honest(slopes, variances, _exact_slopes(), within=0.1)
     assert (np.abs(variances.mean(0) / slopes.var(0, ddof=1) - 1) < 0.05).all()
     assert not biases.any()
 
@@ -120,56 +120,70 @@ def test_without_the_covariance_of_observables_the_errors_would_be_wrong() -> No
 
 
 def test_errors_of_random_directions_are_the_spread_on_average_over_components() -> None:
-    slopes, variances, _ = _linear_loss_slopes(_function(SPSA(directions=2, step=0.05), 800), 30_000)
+    slopes, variances, _ = _linear_loss_slopes(_function(SPSA(directions=2, step=0.05), 800), 16_000)
     exact = _exact_slopes()
     assert (np.abs(mean_z(slopes, exact)) < Z_LIMIT + 0.2).all()
     squares = ((slopes - exact) ** 2).sum(1)
     difference = squares - variances.sum(1)
     error = difference.std() / math.sqrt(len(difference))
     assert abs(difference.mean()) < Z_LIMIT * error + 0.005 * squares.mean()
-    assert Z_LIMIT * error < 0.06 * squares.mean()
+    assert Z_LIMIT * error < 0.08 * squares.mean()
 
 
 def test_errors_of_finite_differences_hold_noise_and_bias() -> None:
     step = 0.4
-    slopes, variances, biases = _linear_loss_slopes(_function(FiniteDifference(step=step), 1200), 12_000)
+    slopes, variances, biases = _linear_loss_slopes(_function(FiniteDifference(step=step), 1200), 8000)
     exact = _exact_slopes()
     function = Differentiable(_correlated(), estimator=FiniteDifference(step=step))
     theta = torch.from_numpy(THETA)[None].requires_grad_()
     (function(theta) @ UPSTREAM).sum().backward()
     assert theta.grad is not None
     bias = theta.grad.numpy()[0] - exact
-    assert (np.abs(bias) > 0.01).sum() >= 2
-    check_honest(slopes, variances, exact + bias, within=0.08)
+    assert (np.abs(bias) > 3e-3).all()
+    check_honest(slopes, variances, exact + bias, within=0.1)
     # To leading order, for a parameter of one frequency: the second.
     assert abs(biases.mean(0)[1] / bias[1] - 1) < 0.1
     check_mean(biases, -((np.array([1.5, 1.0, 2.0]) * step) ** 2) / 6 * (exact + bias))
 
 
-SHARED_DRAWS = {
-    "coordinate subset": (CoordinateSubset(count=2), 400),
-    "random terms": (ParameterShift(allocation=RandomTerms()), 400),
-    "parameter-shift": (ParameterShift(), 400),
-    "SPSA": (SPSA(step=0.1), 400),
-}
+def _bell() -> Objective:
+    """Two bases, at pi/2 each without noise in the shifted circuits: all noise is that of drawing one of them."""
+    circuit = QuantumCircuit(2)
+    circuit.h(0)
+    circuit.cx(0, 1)
+    circuit.rx(Parameter("t"), 0)
+    return Objective(circuit, SparsePauliOp(["ZZ", "XX"], [1.0, -1.0]))
 
 
-@pytest.mark.parametrize(("estimator", "total_shots"), SHARED_DRAWS.values(), ids=list(SHARED_DRAWS))
-def test_rows_add_up_when_something_is_drawn_for_all_of_them(
-    estimator: AbstractShotEstimator, total_shots: int
-) -> None:
-    # Four rows that are alike: were one draw to serve them all, the sum's variance would be up to four times as large.
-    function = _function(estimator, total_shots)
-    rows, calls = 4, 200
-    sums, reported = np.zeros((calls, 3)), np.zeros((calls, 3))
+@pytest.mark.parametrize("kind", ["coordinate subset", "random terms"])
+def test_rows_add_up_when_something_is_drawn_for_all_of_them(kind: str) -> None:
+    # Four rows that are alike: were one draw to serve them all, the sum's variance would be four times as large.
+    if kind == "random terms":
+        objective, theta, estimator = (
+            _bell(),
+            np.array([math.pi / 2]),
+            ParameterShift(allocation=RandomTerms()),
+        )
+    else:
+        objective, theta, estimator = _correlated(), THETA, CoordinateSubset(count=2)
+    function = Differentiable(
+        objective, estimator=estimator, backend=Sampled(), total_shots=400, rng=np.random.default_rng(1)
+    )
+    gradient = Adjoint().gradient(objective, theta, backend=Exact()).values.reshape(-1, len(theta))
+    exact = gradient.sum(0).numpy()
+    rows, calls = 4, 120
+    sums, reported = np.zeros((calls, len(theta))), np.zeros((calls, len(theta)))
     for k in range(calls):
-        slopes, variances, _ = _linear_loss_slopes(function, rows)
-        sums[k], reported[k] = slopes.sum(0), variances.sum(0)
-    squares = ((sums - rows * _exact_slopes()) ** 2).sum(1)
+        leaf = torch.from_numpy(np.tile(theta, (rows, 1))).requires_grad_()
+        function(leaf).sum().backward()
+        assert leaf.grad is not None
+        assert function.errors is not None
+        sums[k], reported[k] = leaf.grad.sum(0).numpy(), function.errors.variances.sum(0).numpy()
+    squares = ((sums - rows * exact) ** 2).sum(1)
     difference = squares - reported.sum(1)
     error = difference.std(ddof=1) / math.sqrt(calls)
     assert abs(difference.mean()) < Z_LIMIT * error
-    assert Z_LIMIT * error < 0.55 * squares.mean()
+    assert Z_LIMIT * error < 0.7 * squares.mean()
 
 
 # The layer: weights and inputs.
@@ -191,7 +205,7 @@ def _sampled_layer(inputs: int, total_shots: int = 1200, **settings: Any) -> Qua
 
 def test_input_errors_are_the_spread_of_what_flows_on() -> None:
     # A loss that is not linear, at forward values that are as good as exact.
-    rows = 10_000
+    rows = 8000
     layer = _sampled_layer(1, value_shots=10**12)
     inputs = torch.full((rows, 1), THETA[0], dtype=torch.float64, requires_grad=True)
     loss = ((layer(inputs) - torch.tensor([0.3, 2.0])) ** 2) @ UPSTREAM
@@ -206,7 +220,7 @@ def test_input_errors_are_the_spread_of_what_flows_on() -> None:
     (((exact(leaf) - torch.tensor([0.3, 2.0])) ** 2) @ UPSTREAM).sum().backward()
     assert leaf.grad is not None
     samples, variances = inputs.grad.numpy(), errors.inputs.numpy() ** 2
-    check_honest(samples, variances, leaf.grad.numpy()[0], within=0.08)
+    check_honest(samples, variances, leaf.grad.numpy()[0], within=0.1)
     assert abs(variances.mean() / samples.var() - 1) < 0.05
     # Weights: the same rows, summed.
     assert layer.weights.grad is not None
@@ -216,7 +230,7 @@ def test_input_errors_are_the_spread_of_what_flows_on() -> None:
 
 
 def test_weight_errors_are_the_spread_of_the_summed_gradient() -> None:
-    layer = _sampled_layer(1, value_shots=2)
+    layer = _sampled_layer(1, value_shots=4)
     inputs = torch.tensor([[0.3], [0.7], [-1.1]], dtype=torch.float64)
     values, variances = [], []
     for _ in range(500):
@@ -391,19 +405,22 @@ def test_values_get_the_shots_of_one_circuit_whatever_the_allocation() -> None:
 
 
 @pytest.mark.parametrize("shots", [0, -5, 3], ids=str)
-def test_too_few_shots_of_a_value_are_refused_when_it_is_measured(shots: int) -> None:
-    function = _function(ParameterShift(), 1200, value_shots=shots)
-    with pytest.raises(ValueError, match=f"`total_shots` must be at least .*, but is {shots}"):
-        function(torch.from_numpy(THETA))
+def test_too_few_shots_are_refused_when_it_is_made(shots: int) -> None:
+    groups = len(_correlated().groups)
+    with pytest.raises(
+        BudgetTooSmall, match=f"`value_shots` must be at least {2 * groups}, .*, but is {shots}"
+    ):
+        _function(ParameterShift(), 1200, value_shots=shots)
+    with pytest.raises(BudgetTooSmall, match=f"`total_shots` must be at least .*, but is {shots}"):
+        _function(ParameterShift(), shots)
 
 
 @pytest.mark.parametrize("name", ["total_shots", "value_shots"])
 @pytest.mark.parametrize("shots", [99.5, 100.0, "100", True])
 def test_shots_that_are_no_whole_number_are_refused_when_it_is_made(name: str, shots: Any) -> None:
     settings = {"total_shots": 1200, "value_shots": 100, name: shots}
-    with pytest.raises(TypeError, match="must be a whole number"):
+    with pytest.raises(TypeError, match=f"`{name}` must be a whole number"):
         Differentiable(_correlated(), backend=Sampled(), rng=np.random.default_rng(0), **settings)
-        ParameterShift().price(_correlated(), total_shots=settings["total_shots"])
 
 
 @pytest.mark.parametrize("case", ESTIMATOR_CASES, ids=lambda case: case.name)

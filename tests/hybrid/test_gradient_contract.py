@@ -14,7 +14,7 @@ import hybrid
 from hybrid.backends import BACKENDS as OPENABLE
 from hybrid.backends import AbstractBackend, Exact, Sampled, open_backend
 from hybrid.circuits import FreeCircuits
-from hybrid.gradients import ESTIMATORS, SPSA, AbstractGradientEstimator, CoordinateSubset
+from hybrid.gradients import ESTIMATORS, SPSA, AbstractGradientEstimator, CoordinateSubset, FiniteDifference
 from hybrid.gradients.shared_circuits import CannotShare
 from hybrid.shots import BudgetTooSmall
 from tests.cases import BACKENDS, ESTIMATOR_CASES, SHOT_CASES, EstimatorCase, arguments_for
@@ -162,6 +162,24 @@ def test_results_are_detached_doubles_on_the_cpu(case: EstimatorCase, backend: A
         assert result.dtype == torch.float64
         assert result.device.type == "cpu"
         assert not result.requires_grad
+
+
+@all_runs
+def test_errors_are_the_diagonal_of_covariances_and_the_biases(
+    case: EstimatorCase, backend: AbstractBackend
+) -> None:
+    for system in (case.several, product_local()):
+        theta = np.tile(system.theta, (3, 1))
+        gradient = case.estimator.gradient(system.objective(), theta, **arguments_for(backend))
+        covariances = gradient.covariances
+        observables = (len(system.observable),) if isinstance(system.observable, list) else ()
+        assert covariances.shape == (3, *observables, *observables, system.num_params)
+        if observables:
+            torch.testing.assert_close(covariances, covariances.transpose(1, 2))
+            covariances = covariances.diagonal(dim1=1, dim2=2).transpose(1, 2)
+        torch.testing.assert_close(gradient.std_errors**2, covariances.clamp_min(0) + gradient.biases**2)
+        if not isinstance(case.estimator, FiniteDifference):
+            assert not gradient.biases.any()
 
 
 @all_cases

@@ -9,6 +9,8 @@ import numpy as np
 import pennylane as qml
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from qiskit import QuantumCircuit
 from qiskit.circuit import ParameterVector
 from qiskit.quantum_info import SparsePauliOp
@@ -17,7 +19,7 @@ from hybrid import SPSA, CommutingGenerators, FiniteDifference, Objective
 from hybrid.backends import Exact
 from hybrid.gradients import AbstractGradientEstimator
 from hybrid.gradients.shared_circuits import CannotShare
-from tests.cases import EXACT_CASES, arguments_for
+from tests.cases import ESTIMATOR_CASES, EXACT_CASES, arguments_for
 
 NUM_QUBITS = 4
 NUM_PARAMS = 5
@@ -147,6 +149,47 @@ def test_every_exact_rule_agrees_with_pennylane(seed: int, device: str) -> None:
         gradient = case.gradient_or_refusal(objective, theta)
         if gradient is not None:
             np.testing.assert_allclose(gradient.values.numpy(), expected, atol=1e-10, err_msg=case.name)
+
+
+@st.composite
+def _drawn(draw: st.DrawFn) -> tuple[list[_Instruction], np.ndarray, np.ndarray]:
+    """Up to 14 gates; half of the time without those that are not Clifford."""
+    fixed = [gate for gate in _GATES if not gate[3]]
+    if draw(st.booleans()):
+        fixed = [gate for gate in fixed if gate[0] not in ("t", "ccx")]
+    turning = [gate for gate in _GATES if gate[3]]
+    instructions = []
+    for place in range(draw(st.integers(NUM_PARAMS, 14))):
+        gate = draw(st.sampled_from(turning if place < NUM_PARAMS else turning + fixed))
+        instructions.append(
+            _Instruction(
+                gate=gate,
+                qubits=draw(st.permutations(range(NUM_QUBITS)))[: gate[2]],
+                param=place if place < NUM_PARAMS else draw(st.integers(0, NUM_PARAMS - 1)),
+                factor=draw(st.sampled_from([1.0, 2.0, -1.0, 0.5])),
+                offset=draw(st.sampled_from([0.0, 0.3])),
+            )
+        )
+    sizes = st.sampled_from([1.0, -0.7, 0.3, 2.0])
+    coefficients = np.array([[draw(sizes) for _ in _WORDS] for _ in range(2)])
+    theta = np.array([draw(st.floats(-3, 3, allow_nan=False)) for _ in range(NUM_PARAMS)])
+    return instructions, coefficients, theta
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(_drawn())
+def test_drawn_circuits_agree_with_pennylane(
+    problem: tuple[list[_Instruction], np.ndarray, np.ndarray],
+) -> None:
+    instructions, coefficients, theta = problem
+    expected = _jacobian(_pennylane(instructions, coefficients, "lightning.qubit"), theta)
+    objective = _objective(instructions, coefficients)
+    for case in ESTIMATOR_CASES:
+        gradient = case.gradient_or_refusal(objective, theta) if case.tolerance is not None else None
+        if gradient is not None:
+            scale = np.abs(coefficients).sum(1).max()
+            tolerance = 1e-10 if case in EXACT_CASES else 10 * (case.tolerance or 0) * scale
+            np.testing.assert_allclose(gradient.values.numpy(), expected, atol=tolerance, err_msg=case.name)
 
 
 @pytest.mark.parametrize("seed", range(3))

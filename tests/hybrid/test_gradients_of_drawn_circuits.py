@@ -1,4 +1,4 @@
-"""Drawn circuits: the exact rules agree with each other and with differences of the value."""
+"""Drawn circuits: the rules agree with each other and with differences of the value."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from qiskit.circuit import ParameterVector
 from qiskit.circuit import library as gates
 from qiskit.quantum_info import Pauli, SparsePauliOp, Statevector
 
-from hybrid import Adjoint, Backprop, Objective, ParameterShift
+from hybrid import SPSA, Adjoint, Backprop, Objective, ParameterShift
 from hybrid.backends import Exact
+from tests.cases import ESTIMATOR_CASES, EXACT_CASES
 
 bounded = settings(max_examples=40, deadline=None, derandomize=True)
 
@@ -44,11 +45,16 @@ def problems(draw: st.DrawFn) -> tuple[Objective, np.ndarray]:
 
     for _ in range(draw(st.integers(1, 12))):
         qubits = draw(st.permutations(range(num_qubits)))
-        kind = draw(st.sampled_from(["rotation", "rotation", "fixed", "evolution", "euler", "open"]))
+        kind = draw(st.sampled_from(["rotation", "rotation", "fixed", "evolution", "euler", "open", "ring"]))
         if kind == "evolution":
             width = draw(st.integers(1, num_qubits))
             word = "".join(draw(st.sampled_from("XYZ")) for _ in range(width))
             circuit.append(gates.PauliEvolutionGate(Pauli(word), time=angle()), qubits[:width])
+        elif kind == "ring" and num_qubits > 2:
+            # One angle on every edge: fewer frequencies than rotations.
+            shared = angle()
+            for here, there in zip(qubits, [*qubits[1:], qubits[0]], strict=True):
+                circuit.append(gates.RZZGate(shared), [here, there])
         elif kind == "euler":
             circuit.append(gates.UGate(angle(), angle(), angle()), qubits[:1])
         elif kind == "open" and num_qubits > 1:
@@ -90,13 +96,29 @@ def test_value_is_that_of_qiskit(problem: tuple[Objective, np.ndarray]) -> None:
 @given(problems())
 def test_exact_rules_agree(problem: tuple[Objective, np.ndarray]) -> None:
     objective, theta = problem
-    shift, other_shift, adjoint, backprop = (
-        rule.gradient(objective, theta, backend=Exact()).values.numpy()
-        for rule in (ParameterShift(), ParameterShift(shift=0.7), Adjoint(), Backprop())
-    )
-    np.testing.assert_allclose(shift, other_shift, atol=1e-9)
-    np.testing.assert_allclose(shift, adjoint, atol=1e-9)
-    np.testing.assert_allclose(shift, backprop, atol=1e-9)
+    backprop = Backprop().gradient(objective, theta, backend=Exact()).values.numpy()
+    found = {case.name: case.gradient_or_refusal(objective, theta) for case in EXACT_CASES}
+    for rule in (
+        ParameterShift(shift=0.7),
+        ParameterShift(rule="frequencies"),
+        ParameterShift(rule="occurrences"),
+    ):
+        found[f"{rule.rule}, s = {rule.shift}"] = rule.gradient(objective, theta, backend=Exact())
+    for name, gradient in found.items():
+        if gradient is not None:
+            np.testing.assert_allclose(gradient.values.numpy(), backprop, atol=1e-9, err_msg=name)
+
+
+class _EverySign(np.random.Generator):
+    """A generator that gives every vector of signs once: SPSA's mean over them is the gradient."""
+
+    def __init__(self) -> None:
+        super().__init__(np.random.Philox(0))
+
+    def integers(self, low: int, high: int, size: tuple[int, ...]) -> np.ndarray:  # type: ignore[override]
+        rows, params, directions = size
+        assert (low, high, directions) == (0, 2, 2**params)
+        return np.tile(np.arange(directions) >> np.arange(params)[:, None] & 1, (rows, 1, 1))
 
 
 @bounded
@@ -110,6 +132,29 @@ def test_gradient_is_the_difference_of_values(problem: tuple[Objective, np.ndarr
         objective.value(theta + sign * moves / 2, backend=Exact()).values.numpy() for sign in (1, -1)
     )
     # Two steps, the h^2 error taken out.
-    difference = (4 * (half_up - half_down) / step - (up - down) / (2 * step)) / 3
-    gradient = ParameterShift().gradient(objective, theta, backend=Exact()).values.numpy()
-    np.testing.assert_allclose(gradient, difference.T, atol=1e-6)
+    difference = ((4 * (half_up - half_down) / step - (up - down) / (2 * step)) / 3).T
+    for case in ESTIMATOR_CASES:
+        if case.tolerance is None:
+            continue
+        gradient = case.gradient_or_refusal(objective, theta)
+        if gradient is not None:
+            np.testing.assert_allclose(gradient.values.numpy(), difference, atol=1e-6, err_msg=case.name)
+    every = SPSA(directions=2 ** len(theta), step=1e-5)
+    gradient = every.gradient(objective, theta, backend=Exact(), rng=_EverySign())
+    np.testing.assert_allclose(gradient.values.numpy(), difference, atol=1e-6, err_msg="SPSA")
+
+
+@bounded
+@given(problems(), st.data())
+def test_columns_are_those_of_the_whole_gradient(
+    problem: tuple[Objective, np.ndarray], data: st.DataObject
+) -> None:
+    objective, theta = problem
+    wrt = data.draw(st.lists(st.integers(0, len(theta) - 1), min_size=1, unique=True))
+    whole = Adjoint().gradient(objective, theta, backend=Exact()).values[:, wrt].numpy()
+    for case in EXACT_CASES:
+        columns = case.gradient_or_refusal(objective, theta, wrt)
+        # A rule that does a circuit does every part of its gradient.
+        assert (columns is None) == (case.gradient_or_refusal(objective, theta) is None)
+        if columns is not None:
+            np.testing.assert_allclose(columns.values.numpy(), whole, atol=1e-9, err_msg=case.name)

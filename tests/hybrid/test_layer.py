@@ -192,6 +192,7 @@ def test_a_step_costs_rows_times_shifted_circuits_and_the_value(rows: int, backe
     outputs.sum().backward()
     backward = layer.take_cost()
     assert backward.circuits == rows * 2 * moved * BASES
+    assert forward.circuits + backward.circuits == rows * (1 + 2 * moved) * BASES
     assert (inputs.grad is None) == (wanted == "weights")
     assert (layer.weights.grad is None) == (wanted == "inputs")
     assert (forward.shots, backward.shots) == ((rows * 303, rows * 20_000) if shots else (0, 0))
@@ -210,6 +211,19 @@ def test_no_gradient_asked_for_costs_no_circuits() -> None:
     with torch.no_grad():
         layer(batch(2, NUM_INPUTS))
     assert layer.take_cost().circuits == 2 * BASES
+
+
+def test_where_nothing_needs_a_gradient_nothing_is_differentiated() -> None:
+    layer = make_layer(ParameterShift())
+    layer.weights.requires_grad_(False)
+    assert not layer(batch(2, NUM_INPUTS)).requires_grad
+    circuit, _ = _circuit()
+    fixed = QuantumLayer(
+        Objective(circuit, OBSERVABLES), inputs=list(circuit.parameters), rng=np.random.default_rng(0)
+    )
+    inputs = batch(2, NUM_INPUTS + NUM_WEIGHTS)
+    (fixed(inputs).sum() + torch.ones((), requires_grad=True)).backward()
+    assert fixed.take_cost().circuits == 2 * BASES
 
 
 @pytest.mark.parametrize("estimator", [ParameterShift(), SPSA(directions=8, step=0.05)], ids=lambda e: e.name)

@@ -13,6 +13,7 @@ from torch import nn
 from classical.cost import Cost
 from hybrid import ParameterShift
 from hybrid.backends import Exact, Sampled
+from hybrid.gradients import AbstractShotEstimator
 from hybrid.pipeline import (
     CIRCUIT_BACKWARD,
     CIRCUITS,
@@ -28,7 +29,7 @@ from hybrid.pricing import HERON, circuit_seconds, device_cost
 from hybrid.shots import BudgetTooSmall
 from tests.cases import ESTIMATOR_CASES, EstimatorCase
 from tests.hybrid.test_layer import BASES, NUM_INPUTS, ROTATIONS, batch, make_layer, make_linear
-from tests.systems import product_global, product_local, several
+from tests.systems import product_global, product_local
 
 
 def _model(**settings: object) -> HybridModel:
@@ -131,12 +132,13 @@ def test_length_of_a_circuit_is_that_of_its_gates() -> None:
 
 @pytest.mark.parametrize("case", ESTIMATOR_CASES, ids=lambda case: case.name)
 def test_device_price_is_the_formula(case: EstimatorCase) -> None:
-    objective = several().objective()
-    if not case.takes_shots:
+    system = case.several
+    objective = system.objective()
+    if not isinstance(case.estimator, AbstractShotEstimator):
         return
     cost = device_cost(case.estimator, objective, total_shots=50_000, rows=3)
     assert cost.shots == 150_000
-    assert cost.circuits == 3 * case.circuits(objective)
+    assert cost.circuits == 3 * case.estimator.allocation.num_stages * case.circuits(system)
     assert cost.jobs == 1
     seconds = 2 + 150_000 * (250e-6 + circuit_seconds(objective.circuit))
     assert cost.qpu_seconds == pytest.approx(seconds)

@@ -167,6 +167,23 @@ def test_strangers_are_refused(case: EstimatorCase, wrt: list[Any]) -> None:
             case.estimator.price(system.objective(), wrt=wrt)
 
 
+@pytest.mark.parametrize("wrt", ["t", 0, Parameter("t"), 1.5], ids=["name", "place", "parameter", "float"])
+@all_cases
+def test_what_is_no_list_is_refused(case: EstimatorCase, wrt: Any) -> None:
+    system = product_local()
+    with pytest.raises(
+        TypeError, match=r"^Argument `wrt` must be a list of parameters or places in theta, but is"
+    ):
+        case.estimator.gradient(system.objective(), system.theta, wrt=wrt, **arguments_for(Exact()))
+
+
+@pytest.mark.parametrize("wrt", [(2, 0), np.array([2, 0]), range(2, -1, -2)], ids=["tuple", "array", "range"])
+@all_cases
+def test_places_may_come_in_any_row(case: EstimatorCase, wrt: Any) -> None:
+    system = product_local()
+    np.testing.assert_array_equal(_slopes(case, system, wrt), _slopes(case, system, [2, 0]))
+
+
 @all_cases
 def test_repeats_are_refused(case: EstimatorCase) -> None:
     system = product_local()
