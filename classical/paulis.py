@@ -16,7 +16,7 @@ _LETTERS = {bits: letter for letter, bits in _BITS.items()}
 
 @dataclass(frozen=True)
 class PauliString:
-    """`i^phase` times a product of letters: qubit q has X where bit q of `x` is set, Z where that of `z` is, Y for both."""
+    """`i^phase` times letters: qubit q has X where bit q of `x` is set, Z where that of `z` is, Y for both."""
 
     x: int
     z: int

@@ -49,7 +49,9 @@ class TorchQNode:
         """
         for name, each in keywords.items():
             if isinstance(each, Tensor) and each.requires_grad:
-                raise TypeError(f"Argument `{name}` requires a gradient, so pass it by position, not by name.")
+                raise TypeError(
+                    f"Argument `{name}` requires a gradient, so pass it by position, not by name."
+                )
         shapes = tuple(np.shape(each) if _is_floating(each) else _content(each) for each in arguments)
         key = shapes, tuple(sorted((name, _content(each)) for name, each in keywords.items()))
         if key not in self._compiled:
@@ -89,7 +91,9 @@ def _is_floating(argument: Any) -> bool:
 
 
 def _as_tensor(argument: Any) -> Tensor:
-    return argument if isinstance(argument, Tensor) else torch.from_numpy(np.asarray(argument, dtype=np.float64))
+    return (
+        argument if isinstance(argument, Tensor) else torch.from_numpy(np.asarray(argument, dtype=np.float64))
+    )
 
 
 def _content(constant: Any) -> str:

@@ -20,8 +20,9 @@ class TwoStage(AbstractAllocation):
     """A share of the budget is spent evenly; the rest by the standard deviations that this first stage measured.
 
     The stages' means are joined with fixed weights, their shares of the budget, not by each piece's shots: shots that
-    depend on measured variances would bias the mean. Values and error bars stay unbiased. Every circuit is run twice, with
-    at least two shots each time. Source: Neyman 1934, doi:10.2307/2342192, for the allocation.
+    depend on measured variances would bias the mean. Values and error bars stay unbiased. Every circuit is run twice,
+    with at least two shots each time; where the budget is a few times that, even shots do better. Source: Neyman 1934,
+    doi:10.2307/2342192, for the allocation.
 
     Args:
         pilot: share of the first stage, in (0, 1).

@@ -22,8 +22,9 @@ from hybrid.shots import balanced_reach
 class SPSA(AbstractShotEstimator):
     """Mean over K random sign vectors D of (E(t + c D) - E(t - c D)) / (2 c) * D.
 
-    Cost: 2 K circuits, times measurement bases, whatever the number of parameters. Unbiased as c falls, and
-    else biased by about (c Omega)^2 / 2, which `std_errors` leave out; the other components of the gradient are noise of each one. `std_errors` are estimated from the differences
+    Cost: 2 K circuits, times measurement bases, whatever the number of parameters. Unbiased as c falls, and else
+    biased by about (c Omega)^2 / 2, which `std_errors` leave out; with many directions that is what is left. The other
+    components of the gradient are noise of each one. `std_errors` are estimated from the differences
     themselves, unbiased on average over components: with one direction, mean over components of the variance is
     (P - 1)/P * (slope along D)^2 + shot noise / P. Source: Spall 1992, doi:10.1109/9.119632.
 

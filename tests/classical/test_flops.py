@@ -49,8 +49,7 @@ def test_formulas_equal_the_counter(qubits: int, layers: int, entangler: str, ro
     assert counted(tangents) == tangent_flops(simulator, (), rows)
 
 
-@pytest.mark.parametrize("rows", [1, 3, 300])
-@pytest.mark.parametrize("num_qubits", [2, 5, 6, 9])
+@pytest.mark.parametrize(("num_qubits", "rows"), [(2, 300), (5, 1), (5, 300), (6, 3), (9, 1), (9, 20)])
 def test_formulas_hold_for_all_kinds_of_gates(num_qubits: int, rows: int) -> None:
     program = random_program(2, num_qubits=num_qubits, num_gates=25, diagonal=rows == 3)
     simulator, groups = Statevector(program), groups_for(num_qubits)
