@@ -212,7 +212,7 @@ class Statevector:
         """
         carried = states * self._state_bytes
         matrix = 4**schedule.width * self.dtype.itemsize
-        tables = len(schedule.blocks) * matrix + _STRING * strings * min(matrix, self._state_bytes)
+        tables = 2 * len(schedule.blocks) * matrix + _STRING * strings * min(matrix, self._state_bytes)
         most = self.max_bytes // (_ROOM * carried + tables + self._layer_bytes(schedule))
         in_cache = _CACHE_BYTES // (carried + tables)
         return max(1, min(most, in_cache))

@@ -108,11 +108,20 @@ def test_the_width_does_not_change_the_state(program: Program, width: int) -> No
 
 @programs
 def test_states_that_are_given_come_in_qubit_order(program: Program) -> None:
-    schedule, angles = fuse(program, 3), random_angles(program, rows=2)
-    matrices = block_matrices(schedule, angles, size=3)
-    start = zero_state(2, program.num_qubits, torch.complex128, torch.device("cpu"))
-    states = run(schedule, matrices, permute_axes(start, schedule.first_permutation))[:, 0].numpy()
-    np.testing.assert_allclose(states, final_states(schedule, angles, size=3).numpy(), atol=1e-12)
+    before = random_program(20, num_qubits=program.num_qubits)
+    both = Program(
+        num_qubits=program.num_qubits,
+        gates=before.gates + program.gates,
+        coefficients=torch.cat([before.coefficients, program.coefficients]),
+        offsets=torch.cat([before.offsets, program.offsets]),
+    )
+    angles = random_angles(both, rows=2)
+    first, second = angles.split([before.num_rotations, program.num_rotations], dim=1)
+    schedule = fuse(program, 3)
+    given = permute_axes(final_states(fuse(before, 2), first, size=1)[:, None], schedule.first_permutation)
+    states = run(schedule, block_matrices(schedule, second, size=3), given)[:, 0].numpy()
+    expected = np.stack([plain_state(both, row) for row in angles.numpy()])
+    np.testing.assert_allclose(states, expected, atol=1e-12)
 
 
 @programs

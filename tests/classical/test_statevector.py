@@ -211,9 +211,11 @@ def test_an_ensemble_of_circuits_is_one_program() -> None:
                 for qubit in range(num_qubits - 1):
                     plain.unitary(torch.diag(torch.tensor([1, 1, 1, -1])), (qubit, qubit + 1))
         alone = plain.build()
-        _, one = adjoint(Statevector(alone), alone.angles(torch.ones(1, 1).double()), [zz])
+        leaf = alone.angles(torch.ones(1, 1).double()).requires_grad_()
+        Statevector(alone).values(leaf, [zz]).sum().backward()
+        assert leaf.grad is not None
         drawn = int(axes[row, 0, 0])
-        assert float(found[row, drawn]) == pytest.approx(float(one[0, 0, 0]), abs=1e-12)
+        assert float(found[row, drawn]) == pytest.approx(float(leaf.grad[0, 0]), abs=1e-12)
 
 
 @sizes
@@ -337,11 +339,15 @@ def test_chunks_do_not_change_results(method: str, num_qubits: int, monkeypatch:
 
 
 @pytest.mark.parametrize(
-    ("num_qubits", "num_gates", "rows", "max_bytes"),
-    [(16, 40, 1, 2**26), (10, 40, 100, 2**26), (4, 200, 1000, 2**26), (8, 500, 2, 2**26)],
+    ("num_qubits", "num_gates", "rows"),
+    [(16, 40, 1), (10, 40, 100), (4, 200, 1000), (8, 300, 40)],
     ids=["large states", "many rows", "few qubits", "many gates"],
 )
-def test_a_pass_stays_within_its_memory(num_qubits: int, num_gates: int, rows: int, max_bytes: int) -> None:
+def test_a_pass_stays_within_its_memory(
+    num_qubits: int, num_gates: int, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    max_bytes = 2**27
+    monkeypatch.setattr(statevector, "_CACHE_BYTES", 2**40)
     program = random_program(16, num_qubits=num_qubits, num_gates=num_gates)
     simulator, angles = Statevector(program, max_bytes=max_bytes), random_angles(program, rows=rows)
     groups = groups_for(num_qubits)
@@ -353,8 +359,8 @@ def test_a_pass_stays_within_its_memory(num_qubits: int, num_gates: int, rows: i
         simulator.values(angles, groups)
     if meter.cost.peak_bytes is None:
         pytest.skip("the kernel does not tell peak memory here")
-    # Programs, schedules and small tensors that are kept come on top.
-    assert meter.cost.peak_bytes < max_bytes + 2**27
+    # Schedules, small tensors and freed memory that is kept come on top.
+    assert meter.cost.peak_bytes < max_bytes + 2**26
 
 
 def test_small_memory_makes_more_chunks() -> None:
