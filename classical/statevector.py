@@ -212,9 +212,11 @@ class Statevector:
         """
         carried = states * self._state_bytes
         matrix = 4**schedule.width * self.dtype.itemsize
-        tables = 2 * len(schedule.blocks) * matrix + _STRING * strings * min(matrix, self._state_bytes)
-        most = self.max_bytes // (_ROOM * carried + tables + self._layer_bytes(schedule))
-        in_cache = _CACHE_BYTES // (carried + tables)
+        blocks = len(schedule.blocks) * matrix
+        tables = _STRING * strings * min(matrix, self._state_bytes)
+        # While they are joined, the matrices of all blocks are there twice.
+        most = self.max_bytes // (_ROOM * carried + 2 * blocks + tables + self._layer_bytes(schedule))
+        in_cache = _CACHE_BYTES // (carried + blocks + tables)
         return max(1, min(most, in_cache))
 
     def slab_size(self, schedule: Schedule, rows: int) -> int:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hybrid.backends.base import AbstractBackend
 
 _T = TypeVar("_T")
+_MOST_KEPT = 1024
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -151,8 +152,13 @@ class Objective:
         return torch.tensor(places)
 
     def kept(self, key: object, make: Callable[[], _T]) -> _T:
-        """What `make` gives, made once for this objective and key: targets that a rule derives, say."""
+        """What `make` gives, made once for this objective and key: targets that a rule derives, say.
+
+        The oldest is forgotten where there are many.
+        """
         if key not in self._kept:
+            if len(self._kept) == _MOST_KEPT:
+                del self._kept[next(iter(self._kept))]
             self._kept[key] = make()
         return self._kept[key]
 

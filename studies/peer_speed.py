@@ -1,7 +1,7 @@
 """How long does a whole gradient take, ours beside other toolkits, each driven in its best documented way?
 
-`python studies/peer_speed.py` times five workloads (see `WORKLOADS`) in one run: routes take turns, warm, in one
-process; figures are medians with the shortest and the longest run. Gradients are compared with ours, so a fast wrong
+`python studies/peer_speed.py` times five workloads (see `WORKLOADS`) in one run: routes take turns, warm, each toolkit
+in a process of its own; figures are medians with the shortest and the longest round. Gradients are compared with ours, so a fast wrong
 answer shows, and a toolkit that is not installed costs one line. Tables are printed, and written to
 `results/peer_speed/` after every workload; `--only` has a folder of its own there.
 """
@@ -12,6 +12,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -22,6 +23,7 @@ from studies.engine.provenance import provenance
 from studies.peers import ensemble, growth, hybrid_step, ising_on_gpu, ring_case, ring_gradient
 from studies.peers.comparison import Row, Verdict, compared, judged
 from studies.peers.route import OURS, Driver, Route, collect, installed
+from studies.peers.separate import separate
 from studies.peers.tables import Report, Table, of_rows, of_verdicts
 from studies.peers.targets import TARGETS
 from studies.peers.timing import take_turns
@@ -74,7 +76,14 @@ def _say(line: str) -> None:
 def compare(
     workload: str, name: str, drivers: Sequence[Driver[SomeCase]], cases: Sequence[SomeCase], effort: Effort
 ) -> Findings:
-    """Every driver on every case."""
+    """Every driver on every case; in a process of its own unless that would take longer than the work."""
+    with nullcontext(drivers) if effort.quick else separate(drivers) as lent:
+        return _compare(workload, name, list(lent), cases, effort)
+
+
+def _compare(
+    workload: str, name: str, drivers: Sequence[Driver[SomeCase]], cases: Sequence[SomeCase], effort: Effort
+) -> Findings:
     rows: list[Row] = []
     skipped: list[str] = []
     for case in cases:

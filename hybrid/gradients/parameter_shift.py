@@ -63,12 +63,21 @@ class ParameterShift(AbstractShotEstimator):
         total_shots: int | None,
         rng: np.random.Generator | None,
     ) -> Sequence[Part]:
+        key = ("parameter-shift", self, tuple(wrt.tolist()))
+        single, together = objective.kept(key, lambda: self._moves(objective, wrt))
+        angles = objective.program.angles(rows)
+        parts = []
+        if len(single.rotations):
+            circuits = ShiftedCircuits(angles=angles, rotations=single.rotations, shifts=single.shifts)
+            parts.append(Part(target=objective.target, circuits=circuits, weights=single.weights))
+        if len(together.moves):
+            circuits = FreeCircuits(angles=angles + together.moves[:, None])
+            parts.append(Part(target=objective.target, circuits=circuits, weights=together.weights))
+        return parts
+
+    def _moves(self, objective: Objective, wrt: Tensor) -> tuple[_Single, _Together]:
         grouped = self._grouped(objective, wrt)
-        parts = [
-            self._by_occurrence(objective, rows, wrt, grouped),
-            _by_frequency(objective, rows, wrt, grouped),
-        ]
-        return [part for part in parts if part.circuits.num_circuits]
+        return self._by_occurrence(objective, wrt, grouped), _by_frequency(objective, wrt, grouped)
 
     def _grouped(self, objective: Objective, wrt: Tensor) -> list[_Moved]:
         """What is moved together: generators for which the rule by frequency is chosen."""
@@ -100,9 +109,7 @@ class ParameterShift(AbstractShotEstimator):
         cheaper = rule.noise(favours_few_circuits=few) <= slack * plain.noise(favours_few_circuits=few)
         return rule if cheaper else None
 
-    def _by_occurrence(
-        self, objective: Objective, rows: Tensor, wrt: Tensor, grouped: Sequence[_Moved]
-    ) -> Part:
+    def _by_occurrence(self, objective: Objective, wrt: Tensor, grouped: Sequence[_Moved]) -> _Single:
         program = objective.program
         chain = program.coefficients[:, wrt].clone()
         for moved in grouped:
@@ -111,15 +118,26 @@ class ParameterShift(AbstractShotEstimator):
         # The i-th rotation that is used has its plus circuit at 2i and its minus circuit at 2i + 1.
         signs = torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(len(used))
         weights = chain[used].T.repeat_interleave(2, dim=1) * signs / (2 * math.sin(self.shift))
-        return Part(
-            target=objective.target,
-            circuits=ShiftedCircuits(
-                angles=program.angles(rows),
-                rotations=used.repeat_interleave(2),
-                shifts=self.shift * signs,
-            ),
-            weights=weights[None, ..., None],
+        return _Single(
+            rotations=used.repeat_interleave(2), shifts=self.shift * signs, weights=weights[None, ..., None]
         )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Single:
+    """Circuits in each of which one rotation is moved, and their weights (1, P, S, 1)."""
+
+    rotations: Tensor
+    shifts: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Together:
+    """Circuits in each of which several rotations are moved, (S, rotations), and their weights (1, P, S, 1)."""
+
+    moves: Tensor
+    weights: Tensor
 
 
 @dataclass(frozen=True)
@@ -135,7 +153,7 @@ def _kept_generators(objective: Objective, parameter: int) -> tuple[Generator, .
     return objective.kept(("generators", parameter), lambda: generators(objective.program, parameter))
 
 
-def _by_frequency(objective: Objective, rows: Tensor, wrt: Tensor, grouped: Sequence[_Moved]) -> Part:
+def _by_frequency(objective: Objective, wrt: Tensor, grouped: Sequence[_Moved]) -> _Together:
     program = objective.program
     count = sum(len(moved.rule.shifts) for moved in grouped)
     moves = torch.zeros(count, program.num_rotations, dtype=torch.float64)
@@ -147,8 +165,4 @@ def _by_frequency(objective: Objective, rows: Tensor, wrt: Tensor, grouped: Sequ
             moves[at, list(moved.generator.rotations)] = factors * shift
             weights[moved.column, at] = weight
             at += 1
-    return Part(
-        target=objective.target,
-        circuits=FreeCircuits(angles=program.angles(rows) + moves[:, None]),
-        weights=weights[None, ..., None],
-    )
+    return _Together(moves=moves, weights=weights[None, ..., None])

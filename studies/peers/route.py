@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -12,6 +13,10 @@ import numpy as np
 
 OURS = "qtn-hybrid"
 Case = TypeVar("Case")
+
+
+class FailedElsewhere(RuntimeError):
+    """What a toolkit raised in another process, as one line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +30,7 @@ class Route:
         tolerance: the largest deviation from our gradient that counts as agreement.
         scale: times are multiplied by it, where only a part of the work is run.
         note: what a reader of the table has to know.
+        timed: seconds of so many runs, for a route that runs in another process.
         toolkit, version: filled in by `collect`.
     """
 
@@ -34,6 +40,7 @@ class Route:
     tolerance: float = 1e-8
     scale: float = 1.0
     note: str = ""
+    timed: Callable[[int], float] | None = None
     toolkit: str = ""
     version: str = ""
 
@@ -41,6 +48,15 @@ class Route:
     def name(self) -> str:
         """Toolkit and method, for people."""
         return f"{self.toolkit}, {self.method}"
+
+    def seconds(self, loops: int) -> float:
+        """Seconds of so many runs, one after the other."""
+        if self.timed is not None:
+            return self.timed(loops)
+        start = time.perf_counter()
+        for _ in range(loops):
+            self.run()
+        return time.perf_counter() - start
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,4 +114,6 @@ def installed(packages: Sequence[str]) -> dict[str, str]:
 def in_one_line(error: Exception) -> str:
     """The kind of an error and the first line of what it says, cut to 160 characters."""
     lines = str(error).strip().splitlines()
+    if isinstance(error, FailedElsewhere):
+        return lines[0]
     return f"{type(error).__name__}: {lines[0][:160] if lines else 'no message'}"

@@ -7,6 +7,7 @@ import importlib.util
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from studies import peer_speed
 from studies.peers import ensemble, growth, hybrid_step, ising_on_gpu, ring_case, ring_gradient
 from studies.peers.comparison import Row, Target, compared, judged
 from studies.peers.route import OURS, Driver, Route, collect
+from studies.peers.separate import separate
 from studies.peers.tables import Report, of_rows, of_verdicts
 from studies.peers.targets import TARGETS
 from studies.peers.timing import Timing, first_calls, take_turns
@@ -107,6 +109,21 @@ def test_a_toolkit_that_breaks_is_one_line_and_ours_an_error() -> None:
         first_calls([replace(breaks, toolkit=OURS)])
 
 
+def _unbuilt(case: object) -> list[Route]:
+    raise IndexError(f"no case {case}")
+
+
+def test_toolkits_in_processes_of_their_own_answer_the_same() -> None:
+    unbuilt = Driver(toolkit="Unbuilt", packages=("b",), modules=(), routes=_unbuilt)
+    with separate([ring_gradient.DRIVERS[0], unbuilt]) as lent:
+        routes, skipped = collect(lent, RING)
+        assert skipped == [f"Unbuilt: skipped, IndexError: no case {RING}"[: len(skipped[0])]]
+        here = ring_gradient.ours(RING)
+        assert [route.method for route in routes] == [route.method for route in here]
+        np.testing.assert_allclose(routes[0].run(), here[0].run(), atol=1e-12)
+        assert routes[0].seconds(2) > 0
+
+
 def test_routes_take_turns_until_they_have_their_repeats_or_their_budget() -> None:
     calls: list[str] = []
 
@@ -120,8 +137,9 @@ def test_routes_take_turns_until_they_have_their_repeats_or_their_budget() -> No
     timings, failed = take_turns([route("a"), route("b")], repeats=4, budget=100.0)
     assert failed == []
     assert [len(timing.seconds) for timing in timings] == [4, 4]
-    # Once each, then by turns; every short run follows an untimed one.
-    assert "".join(calls) == "ab" + "aabb" * 4
+    # Once each, then rounds of many short runs, by turns.
+    assert "".join(name for name, _ in groupby(calls)) == "ab" * 5
+    assert calls.count("a") > 100
     timings, _ = take_turns([route("a")], repeats=4, budget=0.0)
     assert len(timings[0].seconds) == 3
 
