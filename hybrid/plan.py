@@ -13,7 +13,7 @@ from torch import Tensor
 
 from classical.cost import Cost
 from hybrid.allocation import AbstractAllocation
-from hybrid.backends.base import AbstractBackend, Measured
+from hybrid.backends.base import AbstractBackend, Measured, Request
 from hybrid.circuits import AbstractCircuits
 from hybrid.target import Target
 
@@ -110,19 +110,39 @@ class Plan:
             squares += float((part.sizes() ** 2 / shots).sum())
         return math.sqrt(squares / (len(self.wrt) * self.objective.num_observables))
 
+    def price(self, backend: AbstractBackend) -> Cost:
+        """What it will cost on `backend`: on a device jobs, seconds and dollars too, and circuits that it adds.
+
+        Of two stages, the second is priced as if it went as evenly as the first.
+        """
+        if self.total_shots is None:
+            return self.cost
+        first = sum(int(part.shots.sum()) for part in self.parts if part.shots is not None)
+        left = [(self.total_shots - first) / max(1, first)] if self.allocation.num_stages > 1 else []
+        total = Cost()
+        for factor in [1.0, *left]:
+            tables = [(part.shots * factor).round() for part in self.parts if part.shots is not None]
+            total += backend.price(self._requests([table.to(torch.int64) for table in tables]))
+        return total
+
+    def _requests(self, tables: Sequence[Tensor]) -> list[Request]:
+        pairs = zip(self.parts, tables, strict=True)
+        return [Request(target=part.target, circuits=part.circuits, shots=table) for part, table in pairs]
+
     def run(self, backend: AbstractBackend, rng: np.random.Generator | None = None) -> tuple[Measured, ...]:
         """Returns what the circuits gave, part by part, on `backend`."""
-        first = [backend.run(part.target, part.circuits, shots=part.shots, rng=rng) for part in self.parts]
         if self.total_shots is None:
-            return tuple(first)
+            return tuple(backend.run(part.target, part.circuits, shots=None, rng=rng) for part in self.parts)
         shots = [part.shots for part in self.parts if part.shots is not None]
+        first = backend.run_together(self._requests(shots), rng=rng)
         stages = [[measured] for measured in first]
         if self.allocation.num_stages > 1:
             pairs = zip(self.parts, first, strict=True)
             scales = [part.noise(_one_shot_variances(part, measured)) for part, measured in pairs]
             tables = self.allocation.second(self.total_shots, shots, scales)
-            for part, table, results in zip(self.parts, tables, stages, strict=True):
-                results.append(backend.run(part.target, part.circuits, shots=table, rng=rng))
+            second = backend.run_together(self._requests(tables), rng=rng)
+            for results, measured in zip(stages, second, strict=True):
+                results.append(measured)
         share = sum(int(table.sum()) for table in shots) / max(1, self.total_shots)
         return tuple(
             self.allocation.settle(part.sizes(), table, results, share)

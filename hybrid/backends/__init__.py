@@ -1,19 +1,24 @@
 """Sources of expectation values."""
 
-from collections.abc import Callable, Mapping
-
-from hybrid.backends.base import AbstractBackend, Measured
+from hybrid.backends.base import AbstractBackend, Measured, Request
+from hybrid.backends.device import DeviceBackend
 from hybrid.backends.exact import Exact
+from hybrid.backends.mitigation import ReadoutMitigated, ZeroNoise
+from hybrid.backends.opening import BACKENDS, open_backend
 from hybrid.backends.sampled import Sampled
+from hybrid.backends.samplers import from_sampler, from_vendor
 
-BACKENDS: Mapping[str, Callable[[], AbstractBackend]] = {"exact": Exact, "sampled": Sampled}
-
-
-def open_backend(name: str) -> AbstractBackend:
-    """Returns the backend of that name; raises ValueError for an unknown one."""
-    if name not in BACKENDS:
-        raise ValueError(f"Argument `name` must be one of {sorted(BACKENDS)}, but is {name!r}.")
-    return BACKENDS[name]()
-
-
-__all__ = ["BACKENDS", "AbstractBackend", "Exact", "Measured", "Sampled", "open_backend"]
+__all__ = [
+    "BACKENDS",
+    "AbstractBackend",
+    "DeviceBackend",
+    "Exact",
+    "Measured",
+    "ReadoutMitigated",
+    "Request",
+    "Sampled",
+    "ZeroNoise",
+    "from_sampler",
+    "from_vendor",
+    "open_backend",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +53,21 @@ class Measured:
         return covariances.diagonal(dim1=-2, dim2=-1)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Request:
+    """Circuits with shots, to be run together with others.
+
+    Args:
+        shots: shape (S, groups), the same for every row.
+        folding: odd; how often each two-qubit gate stands, which on a device scales its noise.
+    """
+
+    target: Target
+    circuits: AbstractCircuits
+    shots: Tensor
+    folding: int = 1
+
+
 class AbstractBackend(ABC):
     """Runs the circuits of a target."""
 
@@ -79,3 +95,23 @@ class AbstractBackend(ABC):
         Raises:
             ValueError: when the backend cannot give what is asked: exact values from a sampling one, say.
         """
+
+    def run_together(self, requests: Sequence[Request], *, rng: np.random.Generator | None) -> list[Measured]:
+        """Returns what each request gives; a device runs them as one job.
+
+        Raises:
+            ValueError: as `run` does.
+        """
+        return [self.run(each.target, each.circuits, shots=each.shots, rng=rng) for each in requests]
+
+    def price(self, requests: Sequence[Request]) -> Cost:
+        """Returns what `run_together` will cost, without running anything: circuits and shots, on a device more."""
+        total = Cost()
+        for each in requests:
+            rows = each.circuits.num_rows
+            total += Cost(
+                circuits=rows * int((each.shots > 0).sum()),
+                shots=rows * int(each.shots.sum()),
+                sources={"circuits": "computed", "shots": "computed"},
+            )
+        return total

@@ -1,0 +1,1 @@
+"""Circuits on devices: transpiled once, run as one job, priced before, read as values with errors."""

@@ -1,0 +1,82 @@
+"""Who runs a job: a simulator here, or a service that bills."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from classical.cost import Cost
+from hybrid.devices.circuits import BITS
+from hybrid.devices.jobs import Job, Pub
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ran:
+    """What a job gave: for each PUB its bits (rows, shots, bytes), and what it cost beside circuits and shots."""
+
+    bits: tuple[np.ndarray, ...]
+    cost: Cost
+
+
+class AbstractRunner(ABC):
+    """Runs jobs.
+
+    `equal_shots`: whether all circuits of a job must have the same number of shots.
+    """
+
+    equal_shots: bool
+
+    @abstractmethod
+    def price(self, job: Job) -> Cost:
+        """Jobs, seconds and dollars that `run` will take; nothing is run."""
+
+    @abstractmethod
+    def run(self, job: Job, seed: int) -> Ran:
+        """Returns what came; `seed` is for simulators, which draw shots from it."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SamplerRunner(AbstractRunner):
+    """Runs jobs on a qiskit SamplerV2 of this process, which costs nothing.
+
+    Args:
+        make: gives the sampler for a job's seed.
+        equal_shots: True for IBM's client.
+    """
+
+    make: Callable[[int], Any]
+    equal_shots: bool = False
+
+    def price(self, job: Job) -> Cost:
+        return Cost(jobs=1, sources={"jobs": "computed"})
+
+    def run(self, job: Job, seed: int) -> Ran:
+        result = self.make(seed).run(sampler_pubs(job)).result()
+        return Ran(bits=bits_of(result, job.pubs), cost=Cost(jobs=1, sources={"jobs": "measured"}))
+
+
+def sampler_pubs(job: Job) -> list[tuple[Any, np.ndarray, int]]:
+    """The job as a SamplerV2 takes it."""
+    return [(pub.circuit, pub.arguments, pub.shots) for pub in job.pubs]
+
+
+def bits_of(result: Any, pubs: Sequence[Pub]) -> tuple[np.ndarray, ...]:
+    """Bits (rows, shots, bytes) of each PUB in a PrimitiveResult."""
+    found = []
+    for one, pub in zip(result, pubs, strict=True):
+        array = np.asarray(one.data[BITS].array)
+        expected = (len(pub.angles), pub.shots, -(-pub.num_bits // 8))
+        if array.shape != expected:
+            raise UnusableResult(
+                f"The sampler gave bits of shape {array.shape} where {expected} (rows, shots, bytes) was asked for."
+            )
+        found.append(array)
+    return tuple(found)
+
+
+class UnusableResult(RuntimeError):
+    """A sampler or device gave what cannot be what was asked for."""

@@ -1,0 +1,311 @@
+"""Jobs that are submitted once: journal, then search, then submit."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from classical.cost import Cost
+from hybrid.devices.jobs import Job
+from hybrid.devices.prices import Pricing, Quote
+from hybrid.devices.runner import AbstractRunner, Ran, UnusableResult
+from hybrid.ibm.errors import (
+    IBMFailure,
+    JobFailed,
+    NotThereYet,
+    Refused,
+    TooExpensive,
+    TooLarge,
+    http_status,
+    in_short,
+    is_final,
+)
+from hybrid.ibm.journal import Entry, Intent, Journal
+from hybrid.ibm.limits import Limits, split
+from hybrid.ibm.service import AbstractService
+from hybrid.ibm.waiting import NoReply, Pace, within
+
+# Of the estimated QPU seconds, what the service is told to stop at.
+_MARGIN, _LEAST_MARGIN_SECONDS = 1.25, 10.0
+_RATE_LIMIT = 429
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How long things are waited for, in seconds.
+
+    Args:
+        result: for a job's result; None for as long as it takes.
+        reply: for one answer of the service.
+        grace: until a job that was sent without a reply must show in the service's listing.
+        poll: between questions.
+        tries: submissions of one job that fail before it is given up for now.
+        back_off: before the second try; doubled for each further one.
+    """
+
+    result: float | None = None
+    reply: float = 60.0
+    grace: float = 120.0
+    poll: float = 2.0
+    tries: int = 6
+    back_off: float = 2.0
+
+
+@dataclass(kw_only=True, eq=False)
+class PaidRunner(AbstractRunner):
+    """Runs jobs on a service that bills: each is submitted exactly once, whatever happens between.
+
+    A job is written into the journal before it is sent, under the task and the number of the call; a rerun finds it
+    there and collects it. Where a reply is lost, the service is searched for the job's tag before it is sent again.
+
+    Args:
+        task: name under which a rerun finds its jobs; one process at a time uses it.
+        spend: dollars that this task may cost in all, jobs of earlier runs included; None to submit nothing.
+        say: is told, in a line, what happens.
+    """
+
+    service: AbstractService
+    device: str
+    journal: Journal
+    pricing: Pricing
+    task: str
+    spend: float | None = None
+    limits: Limits = field(default_factory=Limits)
+    pace: Pace = field(default_factory=Pace)
+    patience: Patience = field(default_factory=Patience)
+    say: Callable[[str], None] = print
+    equal_shots: bool = True
+    _calls: itertools.count[int] = field(default_factory=itertools.count, repr=False)
+
+    def quote(self, job: Job) -> Quote:
+        """The price of a job, split where it must be."""
+        return self.pricing.quote(*split(job, self.limits).parts)
+
+    def price(self, job: Job) -> Cost:
+        return self.quote(job).cost
+
+    def run(self, job: Job, seed: int) -> Ran:
+        call = next(self._calls)
+        whole = split(job, self.limits)
+        quotes = [self.pricing.quote(part) for part in whole.parts]
+        for quote in quotes:
+            if self._bound(quote) > self.limits.seconds:
+                raise TooLarge(
+                    f"The job would take about {quote.qpu_seconds:,.0f} s of QPU time, above the {self.limits.seconds:,.0f} s "
+                    "that one job may take: use fewer shots or circuits."
+                )
+        self._afford(call, self.pricing.quote(*whole.parts))
+        entries = [
+            self._secured(part, call, i, quote)
+            for i, (part, quote) in enumerate(zip(whole.parts, quotes, strict=True))
+        ]
+        bits = [self._collected(part, entry) for part, entry in zip(whole.parts, entries, strict=True)]
+        return Ran(bits=whole.joined(bits, len(job.pubs)), cost=self._billed(call))
+
+    # --- what it costs --------------------------------------------------------------------------------
+
+    def _bound(self, quote: Quote) -> int:
+        return math.ceil(max(_MARGIN * quote.qpu_seconds, quote.qpu_seconds + _LEAST_MARGIN_SECONDS))
+
+    def _afford(self, call: int, quote: Quote) -> None:
+        """Refuses to go on where the task would cost more than it may."""
+        entries = self.journal.entries(self.task)
+        mine = [entry for entry in entries if entry.call == call and entry.attempted is not None]
+        if len(mine) == quote.jobs and all(entry.state in ("submitted", "done") for entry in mine):
+            return
+        rate = self.pricing.prices.of_plan(self.pricing.plan)
+        spent = sum(_dollars(entry, rate) for entry in entries if entry.call != call)
+        line = f"This needs {quote}"
+        if self.spend is None:
+            raise TooExpensive(
+                f"{line}. Nothing was submitted: allow it with spend={math.ceil(quote.dollars)} (dollars) or more."
+            )
+        if spent + quote.dollars > self.spend:
+            raise TooExpensive(
+                f"{line}. With the ${spent:,.2f} that the task {self.task!r} has used this is above the "
+                f"${self.spend:,.2f} that `spend` allows; nothing was submitted."
+            )
+
+    def _billed(self, call: int) -> Cost:
+        entries = [entry for entry in self.journal.entries(self.task) if entry.call == call]
+        rate = self.pricing.prices.of_plan(self.pricing.plan)
+        known = all(entry.billed_seconds is not None for entry in entries)
+        seconds = sum(
+            (entry.estimated_seconds or 0.0) if entry.billed_seconds is None else entry.billed_seconds
+            for entry in entries
+        )
+        return Cost(
+            jobs=len(entries),
+            qpu_seconds=seconds,
+            dollars=seconds * rate,
+            sources={
+                "jobs": "measured",
+                "qpu_seconds": "measured" if known else "estimated",
+                "dollars": "computed" if known else "estimated",
+            },
+        )
+
+    # --- exactly one submission -----------------------------------------------------------------------
+
+    def _secured(self, job: Job, call: int, part: int, quote: Quote) -> Entry:
+        """The journal's entry of a job that the service has, submitted now if it was not before."""
+        intent = Intent(
+            task=self.task,
+            call=call,
+            part=part,
+            backend=self.device,
+            fingerprint=job.fingerprint,
+            angles=job.angles,
+            executions=job.executions,
+            estimated_seconds=quote.qpu_seconds,
+            estimated_dollars=quote.dollars,
+        )
+        entry, fresh = self.journal.claim(intent, _new_tag())
+        if entry.state in ("failed", "cancelled"):
+            self.say(f"{self.task}, call {call}: {entry.state} before ({entry.note}); submitted anew.")
+            self.journal.reopened(entry.tag, _new_tag())
+            entry, fresh = self.journal.claim(intent, "")
+            fresh = True
+        if entry.job_id is None and not fresh and entry.attempted is not None:
+            self._found(entry.tag, entry.attempted + self.patience.grace)
+            entry, _ = self.journal.claim(intent, "")
+        if entry.job_id is None:
+            self._submit(job, entry, quote)
+            entry, _ = self.journal.claim(intent, "")
+        return entry
+
+    def _submit(self, job: Job, entry: Entry, quote: Quote) -> None:
+        wait = self.patience.back_off
+        last = ""
+        for _ in range(self.patience.tries):
+            self.pace.wait(self.journal)
+            self.journal.attempted(entry.tag)
+            try:
+                job_id = within(
+                    self.patience.reply,
+                    lambda: self.service.submit(job, entry.tag, self._bound(quote)),
+                    "a submission",
+                )
+            except Exception as error:
+                last = self._in_short(error)
+                if is_final(error):
+                    self.journal.ended(entry.tag, "failed", last, 0.0)
+                    raise Refused(f"{self.device} refused the job, nothing was run: {last}") from None
+                # A refusal by rate is no acceptance; anything else may be one without a reply.
+                sent = http_status(error) != _RATE_LIMIT
+                if sent and self._found(entry.tag, time.time() + self.patience.grace):
+                    return
+                self.say(f"{self.device}: {last}; trying again in {wait:.1f} s.")
+                time.sleep(wait)
+                wait *= 2
+            else:
+                self.journal.submitted(entry.tag, [job_id])
+                self.say(f"{self.device}: job {job_id} submitted, {quote}")
+                return
+        raise IBMFailure(
+            f"{self.device} took no job in {self.patience.tries} tries ({last}); a rerun goes on from here."
+        )
+
+    def _found(self, tag: str, until: float) -> bool:
+        """Searches for a job that was sent without a reply, until it must have shown."""
+        while True:
+            now = time.time()
+            try:
+                job_ids = within(self.patience.reply, lambda: self.service.find(tag), "a search by tag")
+            except Exception as error:
+                # A search without an answer is no search: the job may be there.
+                self.say(f"{self.device}: {self._in_short(error)}; searching again.")
+                until, job_ids = max(until, now + self.patience.poll), []
+                if is_final(error):
+                    raise NotThereYet(
+                        f"{self.device} does not answer a search for a job that may be there ({self._in_short(error)}); "
+                        "nothing more is submitted. Run again later."
+                    ) from None
+            if job_ids:
+                self.journal.submitted(tag, job_ids)
+                self.say(f"{self.device}: job {job_ids[0]} was there already; not submitted again.")
+                return True
+            if now >= until:
+                return False
+            time.sleep(max(0.01, min(self.patience.poll, until - now)))
+
+    # --- results --------------------------------------------------------------------------------------
+
+    def _collected(self, job: Job, entry: Entry) -> tuple[np.ndarray, ...]:
+        """The job's bits, from the journal or the service."""
+        if entry.state == "done":
+            return self.journal.result(entry.tag)
+        assert entry.job_id is not None
+        job_id = entry.job_id
+        ends = math.inf if self.patience.result is None else time.time() + self.patience.result
+        while True:
+            state, note = self._patiently(lambda: self.service.state(job_id), ends, job_id)
+            if state == "done":
+                break
+            if state != "waiting":
+                billed = self._quietly(lambda: self.service.billed_seconds(job_id))
+                self.journal.ended(entry.tag, state, note, billed)
+                raise JobFailed(
+                    f"Job {job_id} on {self.device} {'was cancelled' if state == 'cancelled' else 'failed'}"
+                    f"{': ' + self._cleaned(note) if note else ''}. It was billed {billed or 0.0:g} s; a rerun submits it anew."
+                )
+            if time.time() > ends:
+                raise self._not_there(job_id, "it is waiting")
+            time.sleep(self.patience.poll)
+        bits = self._patiently(lambda: self.service.fetch(job_id, job), ends, job_id)
+        billed = self._quietly(lambda: self.service.billed_seconds(job_id))
+        self.journal.done(entry.tag, bits, billed)
+        return bits
+
+    def _patiently(self, call: Callable[[], Any], ends: float, job_id: str) -> Any:
+        """What `call` gives, asked again after faults that pass."""
+        wait = self.patience.poll
+        while True:
+            try:
+                return within(self.patience.reply, call, f"a question about job {job_id}")
+            except UnusableResult:
+                raise
+            except Exception as error:
+                if (is_final(error) and http_status(error) != _RATE_LIMIT) or time.time() > ends:
+                    raise self._not_there(job_id, self._in_short(error)) from None
+                self.say(f"{self.device}: {self._in_short(error)}; asking again in {wait:.1f} s.")
+                time.sleep(min(wait, max(0.0, ends - time.time())))
+                wait = min(2 * wait, 60.0)
+
+    def _quietly(self, call: Callable[[], float | None]) -> float | None:
+        """What was billed, or None where that cannot be had now."""
+        try:
+            return within(self.patience.reply, call, "what was billed")
+        except Exception:
+            return None
+
+    def _not_there(self, job_id: str, why: str) -> NotThereYet:
+        return NotThereYet(
+            f"Job {job_id} on {self.device} is submitted, but its result is not here ({why}). A rerun with the same task "
+            f"collects it without paying again, and so does `python -m studies jobs fetch`."
+        )
+
+    def _in_short(self, error: BaseException) -> str:
+        shorten = getattr(self.service, "in_short", in_short)
+        return str(error) if isinstance(error, NoReply) else shorten(error)
+
+    def _cleaned(self, text: str) -> str:
+        return self._in_short(RuntimeError(text)).removeprefix("RuntimeError: ")
+
+
+def _dollars(entry: Entry, rate: float) -> float:
+    """What an entry has cost: as billed, else as estimated once it was sent."""
+    if entry.billed_seconds is not None:
+        return entry.billed_seconds * rate
+    return (entry.estimated_dollars or 0.0) if entry.attempted is not None else 0.0
+
+
+def _new_tag() -> str:
+    return f"qtn-{uuid.uuid4().hex}"
