@@ -30,7 +30,7 @@ ENGINE_MAY = ("classical.cost", "studies.engine")
 ONLY_IN: dict[str, tuple[str, ...]] = {
     "pennylane": ("hybrid/pennylane_circuits.py", "studies"),
     "qiskit_aer": ("hybrid/backends", "studies"),
-    "qiskit_ibm_runtime": ("hybrid/backends", "studies"),
+    "qiskit_ibm_runtime": ("hybrid/backends", "hybrid/ibm", "studies"),
     "matplotlib": ("studies/engine/figures.py", "studies/*.py", "studies/*/*drawings.py"),
     "pandas": ("classical/digits.py", "studies"),
     "mlxtend": ("classical/digits.py",),

@@ -64,9 +64,11 @@ class ReadoutMitigated(AbstractDeviceBackend):
             for pub in assembly.pubs[:-1]
         ]
         measured = decoded(requests, assembly, ran, readouts)
+        noise = _calibration_noise(measured, assembly, ran.bits, readouts, shots)
         return [
-            replace(each, group_covariances=each.group_covariances + extra)
-            for each, extra in zip(measured, _calibration_noise(measured, assembly, ran.bits, readouts, shots), strict=True)
+            replace(each, group_covariances=own + extra)
+            for each, extra in zip(measured, noise, strict=True)
+            if (own := each.group_covariances) is not None
         ]
 
     def price(self, requests: Sequence[Request]) -> Cost:
@@ -112,7 +114,9 @@ def _calibration_noise(
     shots: int,
 ) -> list[Tensor]:
     """What the noise of the calibration adds to each request's covariances, twice."""
-    added = [torch.zeros_like(each.group_covariances) for each in measured if each.group_covariances is not None]
+    added = [
+        torch.zeros_like(each.group_covariances) for each in measured if each.group_covariances is not None
+    ]
     for owner, own, readout in zip(assembly.owners, bits, readouts, strict=False):
         few = own[:, :_SENSITIVITY_SHOTS]
         base = moments(few, owner.group, readout)[0]
@@ -122,11 +126,18 @@ def _calibration_noise(
             for qubit, probability in enumerate(probabilities.tolist()):
                 moved = probabilities.clone()
                 moved[qubit] += _STEP
-                slopes = (moments(few, owner.group, replace(readout, **{name: moved}))[0] - base) / _STEP / few.shape[1]
+                slopes = (
+                    (moments(few, owner.group, replace(readout, **{name: moved}))[0] - base)
+                    / _STEP
+                    / few.shape[1]
+                )
                 # A probability of zero that was seen is known to one in so many shots.
                 variance = max(probability * (1 - probability), 1 / shots) / shots
                 total += variance * slopes[:, :, None] * slopes[:, None, :]
-        place = (torch.full((len(owner.rows),), owner.group_index), *map(torch.from_numpy, (owner.circuits, owner.rows)))
+        place = (
+            torch.full((len(owner.rows),), owner.group_index),
+            *map(torch.from_numpy, (owner.circuits, owner.rows)),
+        )
         added[owner.request][place] = 2 * total
     return added
 
@@ -153,12 +164,19 @@ class ZeroNoise(AbstractDeviceBackend):
     def __post_init__(self) -> None:
         if not isinstance(self.backend, AbstractDeviceBackend) or isinstance(self.backend, ZeroNoise):
             raise TypeError(
-                "Argument `backend` must be a device, as `open_backend('fake:manila')` is, or a ReadoutMitigated one, but "
-                f"is a {type(self.backend).__name__}."
+                "Argument `backend` must be a device, as `open_backend('fake:manila')` is, or a ReadoutMitigated one, "
+                f"but is a {type(self.backend).__name__}."
             )
         rising = all(a < b for a, b in zip(self.scales, self.scales[1:], strict=False))
-        if len(self.scales) < 2 or self.scales[0] < 1 or not rising or any(scale % 2 == 0 for scale in self.scales):
-            raise ValueError(f"Argument `scales` must be odd numbers that rise, two or more, but is {self.scales}.")
+        if (
+            len(self.scales) < 2
+            or self.scales[0] < 1
+            or not rising
+            or any(scale % 2 == 0 for scale in self.scales)
+        ):
+            raise ValueError(
+                f"Argument `scales` must be odd numbers that rise, two or more, but is {self.scales}."
+            )
         if self.degree is not None and not 1 <= self.degree < len(self.scales):
             raise ValueError(
                 f"Argument `degree` must lie between 1 and {len(self.scales) - 1}, but is {self.degree}."

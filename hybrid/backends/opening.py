@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 import uuid
@@ -30,7 +29,7 @@ def open_backend(name: str, **options: Any) -> AbstractBackend:
     local mode, with the noise of a device, for nothing; `ibm:<name>` submits to a QPU.
 
     Options of `fake:` and `ibm:`: `options`, those of IBM's Sampler as a dictionary (twirling, dynamical_decoupling,
-    execution with rep_delay ...), `optimization_level` and `seed` of transpiling. Options of `ibm:` only: see `open_ibm`.
+    execution with rep_delay ...), `optimization_level` and `seed` of transpiling. Of `ibm:` only: see `open_ibm`.
 
     Raises:
         ValueError: for an unknown name or option, or a package that is not installed.
@@ -60,7 +59,9 @@ def open_aer(**backend_options: Any) -> DeviceBackend:
     """Returns Aer's SamplerV2 as a backend; options go to the AerSimulator, as `noise_model`."""
     sampler = _imported("qiskit_aer.primitives", "SamplerV2", "aer")
     return DeviceBackend(
-        runner=SamplerRunner(make=lambda seed: sampler(seed=seed, options={"backend_options": backend_options})),
+        runner=SamplerRunner(
+            make=lambda seed: sampler(seed=seed, options={"backend_options": backend_options})
+        ),
         transpiler=Transpiler(),
         name="Aer",
     )
@@ -148,10 +149,15 @@ def open_ibm(
     book = Journal(journal)
     tell = say or (lambda line: print(line, file=sys.stderr, flush=True))
     if mode != "job":
-        if most_seconds is not None and spend is not None and mode == "session" and most_seconds * rate > spend:
+        if (
+            most_seconds is not None
+            and spend is not None
+            and mode == "session"
+            and most_seconds * rate > spend
+        ):
             raise ValueError(
-                f"A session of {most_seconds} s can cost ${most_seconds * rate:,.2f}, above the ${spend:,.2f} that `spend` "
-                "allows: shorten it with `most_seconds`."
+                f"A session of {most_seconds} s can cost ${most_seconds * rate:,.2f}, above the ${spend:,.2f} that "
+                "`spend` allows: shorten it with `most_seconds`."
             )
         bound = "no bound" if most_seconds is None else f"at most ${most_seconds * rate:,.2f}"
         tell(f"{device}: opening a {mode}, {bound} ({plan}, prices of {table.date}).")

@@ -39,8 +39,8 @@ def from_sampler(
         raise TypeError(f"Argument `sampler` must be a qiskit SamplerV2, but is a {type(sampler).__name__}.")
     if isinstance(sampler, StatevectorSampler) and isinstance(sampler.seed, (int, np.integer)):
         raise ValueError(
-            f"Argument `sampler` has the seed {sampler.seed}, from which every row is drawn anew: shifted circuits would "
-            "share their noise. Give it a generator, `StatevectorSampler(seed=numpy.random.default_rng(seed))`."
+            f"Argument `sampler` has the seed {sampler.seed}, from which every row is drawn anew: shifted circuits "
+            "would share their noise. Give it a generator, `StatevectorSampler(seed=numpy.random.default_rng(seed))`."
         )
     own = _backend_of(sampler) if backend is None else backend
     made = DeviceBackend(
@@ -90,8 +90,11 @@ class VendorRunner(AbstractRunner):
         calls = sorted({pub.shots for pub in job.pubs})
         for shots in calls:
             chosen = [i for i, pub in enumerate(job.pubs) if pub.shots == shots]
-            bound = [job.pubs[i].circuit.assign_parameters(row) for i in chosen for row in job.pubs[i].arguments]
-            result: Any = self.backend.run(bound, shots=shots, **self.options).result()
+            bound = [
+                job.pubs[i].circuit.assign_parameters(row) for i in chosen for row in job.pubs[i].arguments
+            ]
+            submitted: Any = self.backend.run(bound, shots=shots, **self.options)
+            result = submitted.result()
             counts = result.get_counts()
             listed = counts if isinstance(counts, list) else [counts]
             at = 0

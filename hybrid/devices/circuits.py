@@ -57,10 +57,14 @@ def apply_named(circuit: QuantumCircuit, gates: NamedGates) -> None:
 
 
 def _apply_fixed(circuit: QuantumCircuit, gate: FixedUnitary) -> None:
+    mirrored = gate.matrix
+    if len(gate.qubits) == 2:
+        mirrored = gate.matrix.view(2, 2, 2, 2).permute(1, 0, 3, 2).reshape(4, 4)
     for name, matrix in _NAMED.items():
-        if matrix.shape == gate.matrix.shape and torch.dist(matrix, gate.matrix, p=torch.inf) < _EQUAL:
-            getattr(circuit, name)(*gate.qubits)
-            return
+        for found, qubits in ((gate.matrix, gate.qubits), (mirrored, gate.qubits[::-1])):
+            if matrix.shape == found.shape and torch.dist(matrix, found, p=torch.inf) < _EQUAL:
+                getattr(circuit, name)(*qubits)
+                return
     # The first qubit of ours is the most significant, that of qiskit the least.
     circuit.append(UnitaryGate(gate.matrix.resolve_conj().numpy()), list(reversed(gate.qubits)))
 

@@ -68,6 +68,11 @@ class Job:
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
+    def shapes(self) -> tuple[tuple[int, int, int], ...]:
+        """Of each PUB's bits as they come back: rows, shots, bytes."""
+        return tuple((len(pub.angles), pub.shots, -(-pub.num_bits // 8)) for pub in self.pubs)
+
+    @property
     def angles(self) -> np.ndarray:
         """Of all rows, one after the other."""
         return np.concatenate([pub.angles.ravel() for pub in self.pubs]) if self.pubs else np.zeros(0)
@@ -117,7 +122,17 @@ def assembled(requests: Sequence[Request], transpiler: Transpiler, *, equal_shot
             count = angles.shape[0]
             for g, group in enumerate(target.groups):
                 column = request.shots[first : first + count, g].numpy()
-                _add(made, transpiler, target.program, group, angles.numpy(), column, unit, (r, g, first), request)
+                _add(
+                    made,
+                    transpiler,
+                    target.program,
+                    group,
+                    angles.numpy(),
+                    column,
+                    unit,
+                    (r, g, first),
+                    request,
+                )
             first += count
     return made
 
@@ -145,7 +160,7 @@ def _add(
         made.pubs.append(
             Pub(
                 circuit=transpiler.measured(program, group.named_gates, request.folding),
-                angles=angles[chosen].reshape(-1, angles.shape[2]),
+                angles=angles[chosen].reshape(len(chosen) * len(rows), angles.shape[2]),
                 shots=int(count),
                 content=f"{described(program)} {group.named_gates} x{request.folding}",
             )

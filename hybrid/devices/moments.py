@@ -20,7 +20,7 @@ _SHOTS_AT_ONCE = 2**18
 
 @dataclass(kw_only=True, eq=False)
 class Sums:
-    """Sums over the shots of each circuit of one request: shots (G, S, B), values (G, S, B, M), products (..., M, M)."""
+    """Sums over the shots of each circuit of a request: shots (G, S, B), values (G, S, B, M), products (..., M, M)."""
 
     shots: Tensor
     values: Tensor
@@ -29,13 +29,19 @@ class Sums:
     @staticmethod
     def zeros(groups: int, circuits: int, rows: int, observables: int) -> Sums:
         shape = (groups, circuits, rows)
-        made = [torch.zeros(shape + more, dtype=torch.float64) for more in ((), (observables,), (observables,) * 2)]
+        made = [
+            torch.zeros(shape + more, dtype=torch.float64)
+            for more in ((), (observables,), (observables,) * 2)
+        ]
         return Sums(shots=made[0], values=made[1], products=made[2])
 
     def add(self, owner: Owner, bits: np.ndarray, readout: Readout | None) -> None:
         """Adds the shots of a PUB, bits (rows, shots, bytes) as qiskit packs them."""
         values, products = moments(bits, owner.group, readout)
-        place = (torch.full((len(owner.rows),), owner.group_index), *map(torch.from_numpy, (owner.circuits, owner.rows)))
+        place = (
+            torch.full((len(owner.rows),), owner.group_index),
+            *map(torch.from_numpy, (owner.circuits, owner.rows)),
+        )
         shots = torch.full((len(owner.rows),), float(bits.shape[1]), dtype=torch.float64)
         self.shots.index_put_(place, shots, accumulate=True)
         self.values.index_put_(place, values, accumulate=True)
@@ -46,7 +52,7 @@ class Sums:
         return self.values / self.shots.clamp_min(1)[..., None]
 
     def covariances(self) -> Tensor:
-        """Of the means, shape (G, S, B, M, M): the unbiased sample covariance over the shots, divided by their number."""
+        """Of the means, shape (G, S, B, M, M): the unbiased sample covariance of a shot by the number of shots."""
         means = self.means()
         count = self.shots[..., None, None]
         centred = self.products - count * means[..., :, None] * means[..., None, :]
@@ -82,7 +88,9 @@ def packed(bits: np.ndarray) -> np.ndarray:
     return np.packbits(padded, axis=-1)
 
 
-def _counted(bits: np.ndarray, group: AbstractMeasurementGroup, readout: Readout | None) -> tuple[Tensor, Tensor]:
+def _counted(
+    bits: np.ndarray, group: AbstractMeasurementGroup, readout: Readout | None
+) -> tuple[Tensor, Tensor]:
     rows, n = bits.shape[0], group.num_qubits
     weights = 1 << np.arange(n)[::-1]
     outcomes = unpacked(bits, n) @ weights + (np.arange(rows) << n)[:, None]
@@ -94,7 +102,9 @@ def _counted(bits: np.ndarray, group: AbstractMeasurementGroup, readout: Readout
     return both @ table, (both @ products).reshape(rows, count, count)
 
 
-def _shot_by_shot(bits: np.ndarray, group: MeasurementGroup, readout: Readout | None) -> tuple[Tensor, Tensor]:
+def _shot_by_shot(
+    bits: np.ndarray, group: MeasurementGroup, readout: Readout | None
+) -> tuple[Tensor, Tensor]:
     rows, shots, _ = bits.shape
     values = shot_values(unpacked(bits, group.num_qubits).reshape(rows * shots, -1), group, readout)
     values = values.view(rows, shots, -1)

@@ -77,8 +77,8 @@ def _load(path: Path) -> Prices:
         )
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(
-            f"The price table {path} cannot be read ({type(error).__name__}: {error}): copy {_OWN.name} from the package "
-            "and change its figures."
+            f"The price table {path} cannot be read ({type(error).__name__}: {error}): copy {_OWN.name} from the "
+            "package and change its figures."
         ) from error
 
 
@@ -134,7 +134,9 @@ class Pricing:
         """The price of jobs."""
         delay = self.prices.rep_delay_seconds if self.rep_delay_seconds is None else self.rep_delay_seconds
         executed = sum(
-            pub.executions * (delay + circuit_seconds(pub.circuit, self.target)) for job in jobs for pub in job.pubs
+            pub.executions * (delay + circuit_seconds(pub.circuit, self.target))
+            for job in jobs
+            for pub in job.pubs
         )
         seconds = len(jobs) * self.prices.job_seconds + executed
         return Quote(

@@ -11,7 +11,7 @@ import numpy as np
 
 from classical.cost import Cost
 from hybrid.devices.circuits import BITS
-from hybrid.devices.jobs import Job, Pub
+from hybrid.devices.jobs import Job
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,25 +56,41 @@ class SamplerRunner(AbstractRunner):
 
     def run(self, job: Job, seed: int) -> Ran:
         result = self.make(seed).run(sampler_pubs(job)).result()
-        return Ran(bits=bits_of(result, job.pubs), cost=Cost(jobs=1, sources={"jobs": "measured"}))
+        return Ran(bits=bits_of(result, job.shapes), cost=Cost(jobs=1, sources={"jobs": "measured"}))
 
 
-def sampler_pubs(job: Job) -> list[tuple[Any, np.ndarray, int]]:
-    """The job as a SamplerV2 takes it."""
-    return [(pub.circuit, pub.arguments, pub.shots) for pub in job.pubs]
+def sampler_pubs(job: Job) -> list[tuple[Any, np.ndarray | None, int]]:
+    """The job as a SamplerV2 takes it; a circuit without parameters stands there once for each of its rows."""
+    made: list[tuple[Any, np.ndarray | None, int]] = []
+    for pub in job.pubs:
+        arguments = pub.arguments
+        if arguments.shape[1]:
+            made.append((pub.circuit, arguments, pub.shots))
+        else:
+            made += [(pub.circuit, None, pub.shots)] * len(arguments)
+    return made
 
 
-def bits_of(result: Any, pubs: Sequence[Pub]) -> tuple[np.ndarray, ...]:
-    """Bits (rows, shots, bytes) of each PUB in a PrimitiveResult."""
-    found = []
-    for one, pub in zip(result, pubs, strict=True):
-        array = np.asarray(one.data[BITS].array)
-        expected = (len(pub.angles), pub.shots, -(-pub.num_bits // 8))
-        if array.shape != expected:
-            raise UnusableResult(
-                f"The sampler gave bits of shape {array.shape} where {expected} (rows, shots, bytes) was asked for."
-            )
-        found.append(array)
+def bits_of(result: Any, shapes: Sequence[tuple[int, int, int]]) -> tuple[np.ndarray, ...]:
+    """Bits (rows, shots, bytes) of each PUB in a PrimitiveResult.
+
+    Raises:
+        UnusableResult: where they are not those that were asked for.
+    """
+    arrays = iter([np.asarray(one.data[BITS].array) for one in result])
+    found: list[np.ndarray] = []
+    for rows, shots, size in shapes:
+        pieces: list[np.ndarray] = []
+        while sum(map(len, pieces)) < rows:
+            array = next(arrays, np.zeros((0, 0, 0), np.uint8))
+            piece = array[None] if array.ndim == 2 else array
+            if piece.shape[1:] != (shots, size) or sum(map(len, pieces)) + len(piece) > rows:
+                raise UnusableResult(
+                    f"The sampler gave bits of shape {array.shape} where {(rows, shots, size)} (rows, shots, bytes) "
+                    "was asked for."
+                )
+            pieces.append(piece)
+        found.append(pieces[0] if len(pieces) == 1 else np.concatenate(pieces))
     return tuple(found)
 
 

@@ -63,8 +63,8 @@ class Transpiler:
 
         Bit i is qubit `places[i]`; angle 0 prepares |0>, pi prepares |1>.
         """
-        width = 1 + max(places) if self.target is None else self.target.num_qubits
-        assert width is not None
+        anywhere = self.target is None or self.target.build_coupling_map() is None
+        width = 1 + max(places) if anywhere or self.target is None else self.target.num_qubits or 1
         circuit = QuantumCircuit(width)
         (angle,) = ParameterVector("angle", 1)
         register = ClassicalRegister(len(places), BITS)
@@ -72,16 +72,18 @@ class Transpiler:
         for qubit in places:
             circuit.rx(angle, qubit)
         circuit.measure(places, register)
-        return circuit if self.backend is None else self._run(circuit, list(range(width)))
+        if self.backend is None:
+            return circuit
+        return self._run(circuit, None if anywhere else list(range(width)))
 
     def _joined(self, program: Program, gates: NamedGates, folding: int) -> QuantumCircuit:
         body = self._folded(program, folding)
         tail = measuring_circuit(program.num_qubits, gates)
         if self.backend is None:
             return _checked(body.compose(tail, range(body.num_qubits), inplace=False), None)
+        # Without a layout any gate goes anywhere, and qubits stay where they are.
         layout = body.layout
-        places = list(range(program.num_qubits)) if layout is None else layout.final_index_layout()
-        tail = self._run(tail, places)
+        tail = self._run(tail, None if layout is None else layout.final_index_layout())
         whole = body.copy()
         for register in tail.cregs:
             whole.add_register(register)
@@ -115,7 +117,7 @@ class Transpiler:
         manager = generate_preset_pass_manager(
             optimization_level=self.optimization_level,
             backend=self.backend,
-            initial_layout=layout,
+            initial_layout=layout,  # pyright: ignore[reportArgumentType]
             seed_transpiler=self.seed,
         )
         try:

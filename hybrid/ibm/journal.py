@@ -20,6 +20,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     task TEXT NOT NULL, call INTEGER NOT NULL, part INTEGER NOT NULL,
     tag TEXT NOT NULL UNIQUE, backend TEXT NOT NULL, fingerprint TEXT NOT NULL, angles BLOB NOT NULL,
+    shapes TEXT NOT NULL,
     state TEXT NOT NULL, intended REAL NOT NULL, attempted REAL, job_id TEXT, duplicates TEXT NOT NULL DEFAULT '[]',
     executions INTEGER NOT NULL, estimated_seconds REAL, estimated_dollars REAL, billed_seconds REAL,
     result BLOB, note TEXT NOT NULL DEFAULT '',
@@ -28,7 +29,7 @@ CREATE TABLE IF NOT EXISTS submissions (at REAL NOT NULL);
 """
 _ANGLES_TOLERANCE = 1e-9
 _FIELDS = (
-    "task, call, part, tag, backend, fingerprint, state, intended, attempted, job_id, duplicates, executions, "
+    "task, call, part, tag, backend, fingerprint, shapes, state, intended, attempted, job_id, duplicates, executions, "
     "estimated_seconds, estimated_dollars, billed_seconds, note"
 )
 
@@ -54,6 +55,7 @@ class Entry:
     tag: str
     backend: str
     fingerprint: str
+    shapes: tuple[tuple[int, int, int], ...]
     state: State
     intended: float
     attempted: float | None
@@ -76,6 +78,7 @@ class Intent:
     backend: str
     fingerprint: str
     angles: np.ndarray
+    shapes: tuple[tuple[int, int, int], ...]
     executions: int
     estimated_seconds: float | None
     estimated_dollars: float | None
@@ -116,8 +119,8 @@ class Journal:
             JournalConflict: when task and call stand for another job: other circuits, shots, device or angles.
         """
         fresh = self._write(
-            "INSERT OR IGNORE INTO jobs (task, call, part, tag, backend, fingerprint, angles, state, intended, "
-            "executions, estimated_seconds, estimated_dollars) VALUES (?, ?, ?, ?, ?, ?, ?, 'intended', ?, ?, ?, ?)",
+            "INSERT OR IGNORE INTO jobs (task, call, part, tag, backend, fingerprint, angles, shapes, state, intended, "
+            "executions, estimated_seconds, estimated_dollars) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'intended', ?, ?, ?, ?)",
             (
                 intent.task,
                 intent.call,
@@ -126,6 +129,7 @@ class Journal:
                 intent.backend,
                 intent.fingerprint,
                 zlib.compress(intent.angles.astype("<f8").tobytes()),
+                json.dumps(intent.shapes),
                 time.time(),
                 intent.executions,
                 intent.estimated_seconds,
@@ -146,7 +150,11 @@ class Journal:
         else:
             (packed,) = self._read("SELECT angles FROM jobs WHERE tag = ?", (entry.tag,))[0]
             before = np.frombuffer(zlib.decompress(packed), "<f8")
-            off = np.abs(before - intent.angles).max(initial=0.0) if before.shape == intent.angles.shape else np.inf
+            off = (
+                np.abs(before - intent.angles).max(initial=0.0)
+                if before.shape == intent.angles.shape
+                else np.inf
+            )
             if off > _ANGLES_TOLERANCE:
                 what = f"its angles differ by {off:.2g}"
         if what is not None:
@@ -172,6 +180,10 @@ class Journal:
             "UPDATE jobs SET state = 'done', result = ?, billed_seconds = ? WHERE tag = ?",
             (_packed(bits), billed_seconds, tag),
         )
+
+    def billed(self, tag: str, seconds: float | None) -> None:
+        """Notes what a job was charged."""
+        self._write("UPDATE jobs SET billed_seconds = ? WHERE tag = ?", (seconds, tag))
 
     def ended(self, tag: str, state: State, note: str, billed_seconds: float | None = None) -> None:
         """Notes that a job failed or was cancelled."""
@@ -230,6 +242,7 @@ def _entry(row: Sequence[Any]) -> Entry:
     names = [name.strip() for name in _FIELDS.split(",")]
     values = dict(zip(names, row, strict=True))
     values["duplicates"] = tuple(json.loads(values["duplicates"]))
+    values["shapes"] = tuple(tuple(shape) for shape in json.loads(values["shapes"]))
     return Entry(**values)
 
 

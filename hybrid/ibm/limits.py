@@ -59,13 +59,15 @@ def split(job: Job, limits: Limits) -> Split:
         heavy = instructions_on_a_qubit(pub)
         if pub.shots > limits.executions or heavy > limits.instructions:
             raise TooLarge(
-                f"One circuit with {pub.shots:,} shots and {heavy:,} instructions on a qubit is above what a job may hold, "
-                f"{limits.executions:,} executions and {limits.instructions:,} instructions: use fewer shots or gates."
+                f"One circuit with {pub.shots:,} shots and {heavy:,} instructions on a qubit is above what a job may "
+                f"hold, {limits.executions:,} executions and {limits.instructions:,} instructions: use fewer shots or "
+                "gates."
             )
         row = 0
         while row < len(pub.angles):
             fits = min(
-                (limits.executions - executions) // pub.shots, (limits.instructions - instructions) // max(1, heavy)
+                (limits.executions - executions) // pub.shots,
+                (limits.instructions - instructions) // max(1, heavy),
             )
             if fits == 0:
                 parts.append([])

@@ -24,7 +24,6 @@ from hybrid.ibm.errors import (
     TooExpensive,
     TooLarge,
     http_status,
-    in_short,
     is_final,
 )
 from hybrid.ibm.journal import Entry, Intent, Journal
@@ -98,15 +97,15 @@ class PaidRunner(AbstractRunner):
         for quote in quotes:
             if self._bound(quote) > self.limits.seconds:
                 raise TooLarge(
-                    f"The job would take about {quote.qpu_seconds:,.0f} s of QPU time, above the {self.limits.seconds:,.0f} s "
-                    "that one job may take: use fewer shots or circuits."
+                    f"The job would take about {quote.qpu_seconds:,.0f} s of QPU time, above the "
+                    f"{self.limits.seconds:,.0f} s that one job may take: use fewer shots or circuits."
                 )
         self._afford(call, self.pricing.quote(*whole.parts))
         entries = [
             self._secured(part, call, i, quote)
             for i, (part, quote) in enumerate(zip(whole.parts, quotes, strict=True))
         ]
-        bits = [self._collected(part, entry) for part, entry in zip(whole.parts, entries, strict=True)]
+        bits = [self._collected(entry) for entry in entries]
         return Ran(bits=whole.joined(bits, len(job.pubs)), cost=self._billed(call))
 
     # --- what it costs --------------------------------------------------------------------------------
@@ -163,6 +162,7 @@ class PaidRunner(AbstractRunner):
             backend=self.device,
             fingerprint=job.fingerprint,
             angles=job.angles,
+            shapes=job.shapes,
             executions=job.executions,
             estimated_seconds=quote.qpu_seconds,
             estimated_dollars=quote.dollars,
@@ -225,8 +225,8 @@ class PaidRunner(AbstractRunner):
                 until, job_ids = max(until, now + self.patience.poll), []
                 if is_final(error):
                     raise NotThereYet(
-                        f"{self.device} does not answer a search for a job that may be there ({self._in_short(error)}); "
-                        "nothing more is submitted. Run again later."
+                        f"{self.device} does not answer a search for a job that may be there "
+                        f"({self._in_short(error)}); nothing more is submitted. Run again later."
                     ) from None
             if job_ids:
                 self.journal.submitted(tag, job_ids)
@@ -238,7 +238,7 @@ class PaidRunner(AbstractRunner):
 
     # --- results --------------------------------------------------------------------------------------
 
-    def _collected(self, job: Job, entry: Entry) -> tuple[np.ndarray, ...]:
+    def _collected(self, entry: Entry) -> tuple[np.ndarray, ...]:
         """The job's bits, from the journal or the service."""
         if entry.state == "done":
             return self.journal.result(entry.tag)
@@ -252,14 +252,16 @@ class PaidRunner(AbstractRunner):
             if state != "waiting":
                 billed = self._quietly(lambda: self.service.billed_seconds(job_id))
                 self.journal.ended(entry.tag, state, note, billed)
+                what = "was cancelled" if state == "cancelled" else "failed"
+                why = f": {self._cleaned(note)}" if note else ""
                 raise JobFailed(
-                    f"Job {job_id} on {self.device} {'was cancelled' if state == 'cancelled' else 'failed'}"
-                    f"{': ' + self._cleaned(note) if note else ''}. It was billed {billed or 0.0:g} s; a rerun submits it anew."
+                    f"Job {job_id} on {self.device} {what}{why}. It was billed {billed or 0.0:g} s; a rerun submits it "
+                    "anew."
                 )
             if time.time() > ends:
                 raise self._not_there(job_id, "it is waiting")
             time.sleep(self.patience.poll)
-        bits = self._patiently(lambda: self.service.fetch(job_id, job), ends, job_id)
+        bits = self._patiently(lambda: self.service.fetch(job_id, entry.shapes), ends, job_id)
         billed = self._quietly(lambda: self.service.billed_seconds(job_id))
         self.journal.done(entry.tag, bits, billed)
         return bits
@@ -293,8 +295,7 @@ class PaidRunner(AbstractRunner):
         )
 
     def _in_short(self, error: BaseException) -> str:
-        shorten = getattr(self.service, "in_short", in_short)
-        return str(error) if isinstance(error, NoReply) else shorten(error)
+        return str(error) if isinstance(error, NoReply) else self.service.in_short(error)
 
     def _cleaned(self, text: str) -> str:
         return self._in_short(RuntimeError(text)).removeprefix("RuntimeError: ")

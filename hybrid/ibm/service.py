@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -37,8 +37,8 @@ class AbstractService(ABC):
         """How a job stands, and what is said of it where it failed."""
 
     @abstractmethod
-    def fetch(self, job_id: str, job: Job) -> tuple[np.ndarray, ...]:
-        """Bits of each PUB of a job that is done."""
+    def fetch(self, job_id: str, shapes: Sequence[tuple[int, int, int]]) -> tuple[np.ndarray, ...]:
+        """Bits of each PUB of a job that is done, of these shapes."""
 
     @abstractmethod
     def billed_seconds(self, job_id: str) -> float | None:
@@ -47,6 +47,10 @@ class AbstractService(ABC):
     @abstractmethod
     def cancel(self, job_id: str) -> None:
         """Asks the service to stop a job."""
+
+    @abstractmethod
+    def in_short(self, error: BaseException) -> str:
+        """An error in one line, without secrets."""
 
 
 class IBMService(AbstractService):
@@ -84,7 +88,6 @@ class IBMService(AbstractService):
         self.opened = None if mode == "job" else self._mode
 
     def in_short(self, error: BaseException) -> str:
-        """An error in one line, without secrets."""
         return in_short(error, self._secrets)
 
     def submit(self, job: Job, tag: str, max_execution_seconds: int) -> str:
@@ -106,8 +109,8 @@ class IBMService(AbstractService):
         state = _STATES.get(str(job.status()), "waiting")
         return state, str(job.error_message() or "") if state == "failed" else ""
 
-    def fetch(self, job_id: str, job: Job) -> tuple[np.ndarray, ...]:
-        return bits_of(self._client.job(job_id).result(), job.pubs)
+    def fetch(self, job_id: str, shapes: Sequence[tuple[int, int, int]]) -> tuple[np.ndarray, ...]:
+        return bits_of(self._client.job(job_id).result(), shapes)
 
     def billed_seconds(self, job_id: str) -> float | None:
         usage = self._client.job(job_id).metrics().get("usage", {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -22,8 +23,8 @@ _Results = Annotated[Path, typer.Option(help="Folder of all results.")]
 _RESULTS = Path("results")
 
 
-def application(registry: Registry) -> typer.Typer:
-    """The command line over the studies of a registry."""
+def application(registry: Registry, more: Mapping[str, typer.Typer] | None = None) -> typer.Typer:
+    """The command line over the studies of a registry, with further verbs by name."""
     app = typer.Typer(
         add_completion=False,
         no_args_is_help=True,
@@ -79,10 +80,14 @@ def application(registry: Registry) -> typer.Typer:
         """Add the rows of other results folders to this one."""
         verbs.merge_results(results, others)
 
+    for name, verb in (more or {}).items():
+        app.add_typer(verb, name=name)
     return app
 
 
-def command_line(arguments: list[str], registry: Registry) -> int:
+def command_line(
+    arguments: list[str], registry: Registry, more: Mapping[str, typer.Typer] | None = None
+) -> int:
     """The exit status of a command: 0 done, 1 tasks failed, 2 bad input, 74 disk, 75 locked, 130 interrupted.
 
     Whatever goes wrong is told in one sentence on standard error.
@@ -90,7 +95,9 @@ def command_line(arguments: list[str], registry: Registry) -> int:
     from typer._click.exceptions import ClickException
 
     try:
-        status = application(registry)(args=arguments, prog_name="python -m studies", standalone_mode=False)
+        status = application(registry, more)(
+            args=arguments, prog_name="python -m studies", standalone_mode=False
+        )
     except ClickException as error:
         return _tell(error.format_message(), error.exit_code)
     except StudyError as error:
