@@ -122,10 +122,13 @@ class Plan:
         total = Cost()
         for factor in [1.0, *left]:
             tables = [(part.shots * factor).round() for part in self.parts if part.shots is not None]
-            total += backend.price(self._requests([table.to(torch.int64) for table in tables]))
+            total += backend.price(self.requests([table.to(torch.int64) for table in tables]))
         return total
 
-    def _requests(self, tables: Sequence[Tensor]) -> list[Request]:
+    def requests(self, tables: Sequence[Tensor] | None = None) -> list[Request]:
+        """What a backend is asked for, part by part, with the shots of the first stage or others."""
+        if tables is None:
+            tables = [part.shots for part in self.parts if part.shots is not None]
         pairs = zip(self.parts, tables, strict=True)
         return [Request(target=part.target, circuits=part.circuits, shots=table) for part, table in pairs]
 
@@ -134,13 +137,13 @@ class Plan:
         if self.total_shots is None:
             return tuple(backend.run(part.target, part.circuits, shots=None, rng=rng) for part in self.parts)
         shots = [part.shots for part in self.parts if part.shots is not None]
-        first = backend.run_together(self._requests(shots), rng=rng)
+        first = backend.run_together(self.requests(shots), rng=rng)
         stages = [[measured] for measured in first]
         if self.allocation.num_stages > 1:
             pairs = zip(self.parts, first, strict=True)
             scales = [part.noise(_one_shot_variances(part, measured)) for part, measured in pairs]
             tables = self.allocation.second(self.total_shots, shots, scales)
-            second = backend.run_together(self._requests(tables), rng=rng)
+            second = backend.run_together(self.requests(tables), rng=rng)
             for results, measured in zip(stages, second, strict=True):
                 results.append(measured)
         share = sum(int(table.sum()) for table in shots) / max(1, self.total_shots)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from hybrid.devices.jobs import Job
 from hybrid.devices.runner import bits_of, sampler_pubs
-from hybrid.ibm.errors import NoAccount, UnknownDevice, in_short
+from hybrid.ibm.errors import NoAccount, UnknownDevice, http_status, in_short
 
 JobState = Literal["waiting", "done", "failed", "cancelled"]
 Mode = Literal["job", "batch", "session"]
 OWN_TAG = "qtn-hybrid"
+T = TypeVar("T")
+_UNAUTHORIZED = 401
 _STATES: Mapping[str, JobState] = {"DONE": "done", "ERROR": "failed", "CANCELLED": "cancelled"}
 _PRIVATE = (
     "Option `environment.private` lets results be read only once, which no recovery survives: leave it out."
@@ -90,7 +92,22 @@ class IBMService(AbstractService):
     def in_short(self, error: BaseException) -> str:
         return in_short(error, self._secrets)
 
+    def _asked(self, call: Callable[[], T]) -> T:
+        """What `call` gives; with a new connection where the token has expired, which the client does not see to."""
+        try:
+            return call()
+        except Exception as error:
+            if http_status(error) != _UNAUTHORIZED:
+                raise
+            self._client = self._connected()
+            if self.backend is not None and self.opened is None:
+                self.backend = self._mode = self._backend(self.backend.name)
+            return call()
+
     def submit(self, job: Job, tag: str, max_execution_seconds: int) -> str:
+        return self._asked(lambda: self._submitted(job, tag, max_execution_seconds))
+
+    def _submitted(self, job: Job, tag: str, max_execution_seconds: int) -> str:
         from qiskit_ibm_runtime.executor_sampler import Sampler
 
         environment = dict(self._options.get("environment", {}))
@@ -101,23 +118,26 @@ class IBMService(AbstractService):
 
     def find(self, tag: str) -> list[str]:
         # Ten are listed unless told otherwise.
-        found = self._client.jobs(job_tags=[tag], limit=None)
+        found = self._asked(lambda: self._client.jobs(job_tags=[tag], limit=None))
         return [job.job_id() for job in reversed(found)]
 
     def state(self, job_id: str) -> tuple[JobState, str]:
-        job = self._client.job(job_id)
-        state = _STATES.get(str(job.status()), "waiting")
-        return state, str(job.error_message() or "") if state == "failed" else ""
+        def ask() -> tuple[JobState, str]:
+            job = self._client.job(job_id)
+            state = _STATES.get(str(job.status()), "waiting")
+            return state, str(job.error_message() or "") if state == "failed" else ""
+
+        return self._asked(ask)
 
     def fetch(self, job_id: str, shapes: Sequence[tuple[int, int, int]]) -> tuple[np.ndarray, ...]:
-        return bits_of(self._client.job(job_id).result(), shapes)
+        return bits_of(self._asked(lambda: self._client.job(job_id).result()), shapes)
 
     def billed_seconds(self, job_id: str) -> float | None:
-        usage = self._client.job(job_id).metrics().get("usage", {})
+        usage = self._asked(lambda: self._client.job(job_id).metrics()).get("usage", {})
         return float(usage["qpu_charge_time_seconds"]) if usage.get("status") == "complete" else None
 
     def cancel(self, job_id: str) -> None:
-        self._client.job(job_id).cancel()
+        self._asked(lambda: self._client.job(job_id).cancel())
 
     def close(self) -> None:
         """Ends the batch or session; its jobs go on."""

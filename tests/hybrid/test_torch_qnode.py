@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,28 @@ def test_values_and_gradients_are_those_of_pennylane() -> None:
                 (a + 3 * b**2).backward()
                 results.append(torch.stack([a.detach(), b.detach(), *weights.grad, x.grad]))
             torch.testing.assert_close(*results, atol=1e-12, rtol=0)
+
+
+FORMS: dict[str, Callable[[], Any]] = {
+    "one": lambda: qml.expval(qml.Z(0)),
+    "list of one": lambda: [qml.expval(qml.Z(0))],
+    "tuple of one": lambda: (qml.expval(qml.Z(0)),),
+    "list of two": lambda: [qml.expval(qml.Z(0)), qml.expval(qml.Y(0) @ qml.X(1))],
+    "dict": lambda: {"a": qml.expval(qml.Z(0)), "b": [qml.expval(qml.Y(0) @ qml.X(1))]},
+}
+
+
+@pytest.mark.parametrize("measurements", FORMS.values(), ids=FORMS.keys())
+def test_values_come_back_in_the_form_that_pennylane_gives(measurements: Callable[[], Any]) -> None:
+    @qml.qnode(qml.device("default.qubit", wires=2), interface="torch", diff_method="backprop")
+    def node(x: Any) -> Any:
+        qml.RX(x, wires=0)
+        qml.CNOT([0, 1])
+        return measurements()
+
+    found, expected = torch_qnode()(node)(THETA[0]), node(THETA[0])
+    assert type(found) is type(expected)
+    torch.testing.assert_close(found, expected)
 
 
 def test_numbers_that_are_no_tensors_are_constants_in_double_precision() -> None:
