@@ -8,13 +8,7 @@ import torch
 from torch import Tensor
 
 from classical.measurement import AbstractMeasurementGroup
-from classical.propagation import (
-    inverse,
-    permute_axes,
-    run,
-    undo_block,
-    zero_state,
-)
+from classical.propagation import inverse, permute_axes, run, undo_block, zero_state
 from classical.statevector import Statevector, even_pieces
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from classical.insertion import Insertion
+from classical.layers import Layers
 from classical.measurement import AbstractMeasurementGroup
-from classical.propagation import Insertion
-from classical.schedule import Layers, Schedule
+from classical.schedule import Schedule
 from classical.statevector import Statevector, even_pieces
 from classical.tangents import checked_rotations, row_pieces, stretches
 

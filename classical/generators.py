@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
 
 from classical.paulis import PauliString, generator
 from classical.program import FixedUnitary, Gate, PauliRotation, Program, pauli_matrix
 
-# Sums of eigenvalues that are told apart; more have no rule that is worth having.
+# Eigenvalues that are looked at.
 _MOST_VALUES = 4096
+# A rule takes at least two circuits for each frequency: where there are more than rotations, shifting each is cheaper.
+# A few are listed all the same.
+_FEW = 64
 _MOST_MULTIPLES = 256
 _TOLERANCE = 1e-9
 
@@ -23,14 +28,15 @@ class Generator:
     Args:
         rotations: their indices.
         factors: c_k, what the parameter's step is multiplied by in each.
-        frequencies: positive differences of G's eigenvalues, rising; empty when there are too many to list.
+        frequencies: positive differences of G's eigenvalues, rising; empty when there are none, or more than rotations
+            and than 64.
     """
 
     rotations: tuple[int, ...]
     factors: tuple[float, ...]
     frequencies: tuple[float, ...]
 
-    @property
+    @cached_property
     def num_multiples(self) -> int | None:
         """R, when the frequencies are multiples of a common one, the largest its R-fold; None otherwise."""
         if not self.frequencies:
@@ -103,27 +109,23 @@ def commutes_with_matrix(string: PauliString, gate: FixedUnitary) -> bool:
 
 def _frequencies(strings: Sequence[PauliString], factors: Sequence[float]) -> tuple[float, ...]:
     """Positive differences of the eigenvalues of sum of c_k P_k / 2, for strings that commute."""
+    most = max(_FEW, len(strings))
     products, independent = _by_independent(strings)
     if independent == len(strings):
         # Every sign by itself.
         values = {0.0}
         for factor in factors:
             values = _distinct({v + move for v in values for move in (-factor, 0.0, factor)})
-            if len(values) > 2 * _MOST_VALUES:
+            if len(values) > 2 * most + 1:
                 return ()
         return _positive(values)
     if 2**independent > _MOST_VALUES:
         return ()
-    energies = {
-        sum(
-            factor * sign * (1 - 2 * ((bits & outcome).bit_count() % 2))
-            for factor, (bits, sign) in zip(factors, products, strict=True)
-        )
-        / 2
-        for outcome in range(2**independent)
-    }
-    levels = sorted(_distinct(energies))
-    return _positive(_distinct({a - b for a in levels for b in levels})) if len(levels) ** 2 < 4e6 else ()
+    bits, signs = (np.array(each) for each in zip(*products, strict=True))
+    odd = np.bitwise_count(bits[:, None] & np.arange(2**independent)) % 2
+    levels = _distinct(((np.array(factors) * signs / 2) @ (1.0 - 2.0 * odd)).tolist())
+    # Differences to the lowest alone are as many as there are other levels.
+    return _positive(_distinct({a - b for a in levels for b in levels})) if len(levels) <= most + 1 else ()
 
 
 def _by_independent(strings: Sequence[PauliString]) -> tuple[list[tuple[int, int]], int]:

@@ -9,17 +9,11 @@ import psutil
 import torch
 from torch import Tensor
 
+from classical.insertion import Insertion
+from classical.matrices import block_matrices
 from classical.measurement import AbstractMeasurementGroup
 from classical.program import Program
-from classical.propagation import (
-    Insertion,
-    block_matrices,
-    final_states,
-    inverse,
-    permute_axes,
-    run,
-    undo_block,
-)
+from classical.propagation import final_states, inverse, permute_axes, run, undo_block
 from classical.schedule import Schedule, fuse
 
 # Room for each state that a pass carries: itself and its successor, turned into a measurement basis, squared.
@@ -65,7 +59,7 @@ class Statevector:
     ) -> None:
         self.program = program
         self.dtype = dtype
-        self.device = _existing(torch.device(device))
+        self.device = _existing(device)
         self.max_bytes = _free_bytes(self.device) // 4 if max_bytes is None else max_bytes
         _keep_freed_memory()
         self._schedules: dict[tuple[Program, int], Schedule] = {}
@@ -249,7 +243,13 @@ def _free_bytes(device: torch.device) -> int:
     return psutil.virtual_memory().available
 
 
-def _existing(device: torch.device) -> torch.device:
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"Argument `device` is {device}, but no CUDA device is there: use 'cpu'.")
-    return device
+def _existing(device: str | torch.device) -> torch.device:
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError):
+        found = None
+    if found is None or found.type not in ("cpu", "cuda"):
+        raise ValueError(f"Argument `device` must be 'cpu' or 'cuda', but is {device!r}.")
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"Argument `device` is {found}, but no CUDA device is there: use 'cpu'.")
+    return found

@@ -13,7 +13,8 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from classical.propagation import Insertion, apply_block, insert, permute_axes, zero_state
+from classical.insertion import Insertion
+from classical.propagation import apply_block, insert, permute_axes, zero_state
 from classical.statevector import Statevector, even_pieces
 
 

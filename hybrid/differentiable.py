@@ -31,7 +31,7 @@ class NoSecondDerivative(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ThetaErrors:
-    """Errors of a loss gradient by theta.
+    """Errors of a loss gradient by the theta of one call.
 
     Args:
         variances: shape (*batch, P) as theta, noise of each entry, zero for those that were not differentiated. Rows
@@ -44,13 +44,25 @@ class ThetaErrors:
     biases: Tensor
     places: Tensor
 
+    def __add__(self, other: ThetaErrors) -> ThetaErrors:
+        """Of the sum of two gradients by the same theta that were measured independently."""
+        return ThetaErrors(
+            variances=self.variances + other.variances,
+            biases=self.biases + other.biases,
+            places=self.places,
+        )
+
 
 class Differentiable:
     """Calls with theta (*batch, P) give values (*batch), or (*batch, M) for a list; differentiable by torch.
 
     Backward multiplies the upstream derivative into the estimator's gradient, so any loss may follow. What was run
-    since the last `take_cost()` is added up. `errors` holds the errors of the last backward pass: those of the loss
-    gradient at the values that the forward pass measured, whose own noise is not in them.
+    since the last `take_cost()` is added up.
+
+    `errors_by_call` holds the errors of the loss gradient for each call that a backward pass has reached since the last
+    call, in the order of the calls, so for a loss of several calls those of all of them; `errors` is the last. A call
+    that is passed again adds to its errors, for every pass measures anew. They are the errors at the values that the
+    forward pass measured and at the derivatives that came from behind, whose own noise is not in them.
 
     Args:
         estimator: gradient rule, ParameterShift by default; `Backprop` differentiates the simulation itself.
@@ -88,7 +100,9 @@ class Differentiable:
         self.backend = Exact() if backend is None else backend
         self.total_shots = total_shots
         self.value_shots = value_shots
-        self.errors: ThetaErrors | None = None
+        self._calls = 0
+        self._called_since = False
+        self._errors: dict[int, ThetaErrors] = {}
         self._rng = rng
         self._cost = Cost()
         self._gradients: list[Gradient] = []
@@ -111,6 +125,16 @@ class Differentiable:
                 circuits = max(1, circuits // self.estimator.allocation.num_stages)
             self.value_shots = max(LEAST_SHOTS * groups, total_shots * groups // circuits)
 
+    @property
+    def errors_by_call(self) -> tuple[ThetaErrors, ...]:
+        """Errors of the loss gradient, call by call; none before the first backward pass, and with Backprop."""
+        return tuple(self._errors[call] for call in sorted(self._errors))
+
+    @property
+    def errors(self) -> ThetaErrors | None:
+        """Those of the last call."""
+        return self.errors_by_call[-1] if self._errors else None
+
     def __call__(self, theta: Tensor, *, wrt: Sequence[int] | None = None) -> Tensor:
         """Returns the values; derivatives are made for the places `wrt` of theta, all by default."""
         rows, batch = self.objective.rows(theta)
@@ -118,7 +142,10 @@ class Differentiable:
             values = self._simulated(rows, self.estimator)
         else:
             wanted = None if wrt is None else tuple(wrt)
-            values = _Measured.apply(rows, self, wanted, batch)
+            if torch.is_grad_enabled() and rows.requires_grad:
+                self._calls += 1
+                self._called_since = True
+            values = _Measured.apply(rows, self, wanted, batch, self._calls)
         return self.objective.shaped(values, batch)  # pyright: ignore
 
     def take_cost(self) -> Cost:
@@ -158,8 +185,8 @@ class Differentiable:
         values = torch.cat([gradient.values for gradient in self._gradients])
         return values.reshape(len(rows), self.objective.num_observables, values.shape[-1])
 
-    def note_errors(self, upstream: Tensor, places: Tensor, batch: tuple[int, ...]) -> None:
-        """Keeps the errors of the loss gradient, for upstream derivatives (B, M) of the last slopes."""
+    def note_errors(self, upstream: Tensor, places: Tensor, batch: tuple[int, ...], call: int) -> None:
+        """Keeps the errors of the loss gradient by a call, for upstream derivatives (B, M) of the last slopes."""
         rows, observables = upstream.shape
         covariances = torch.cat([gradient.covariances for gradient in self._gradients])
         covariances = covariances.reshape(rows, observables, observables, len(places))
@@ -168,11 +195,14 @@ class Differentiable:
         variances = torch.einsum("bm,bmnp,bn->bp", upstream, covariances, upstream).clamp_min(0)
         none = upstream.new_zeros(rows, self.objective.num_params)
         shape = (*batch, self.objective.num_params)
-        self.errors = ThetaErrors(
+        found = ThetaErrors(
             variances=none.index_copy(1, places, variances).reshape(shape),
             biases=none.index_copy(1, places, biases).reshape(shape),
             places=places,
         )
+        if self._called_since:
+            self._errors, self._called_since = {}, False
+        self._errors[call] = self._errors[call] + found if call in self._errors else found
         self._gradients = []
 
 
@@ -181,21 +211,26 @@ class _Measured(torch.autograd.Function):
 
     @staticmethod
     def forward(  # pyright: ignore
-        ctx: Any, rows: Tensor, source: Differentiable, wrt: tuple[int, ...] | None, batch: tuple[int, ...]
+        ctx: Any,
+        rows: Tensor,
+        source: Differentiable,
+        wrt: tuple[int, ...] | None,
+        batch: tuple[int, ...],
+        call: int,
     ) -> Tensor:
-        ctx.source, ctx.wrt, ctx.batch = source, wrt, batch
+        ctx.source, ctx.wrt, ctx.batch, ctx.call = source, wrt, batch, call
         ctx.save_for_backward(rows)
         return source.measured_values(rows)
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:  # pyright: ignore
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None, None]:  # pyright: ignore
         (rows,) = ctx.saved_tensors
         source: Differentiable = ctx.source
         places = source.objective.places(ctx.wrt)
         slopes: Tensor = _Slopes.apply(rows, source, ctx.wrt)  # pyright: ignore
-        source.note_errors(upstream.detach(), places, ctx.batch)
+        source.note_errors(upstream.detach(), places, ctx.batch, ctx.call)
         pulled = torch.einsum("bm,bmp->bp", upstream, slopes)
-        return torch.zeros_like(rows).index_copy(1, places, pulled), None, None, None
+        return torch.zeros_like(rows).index_copy(1, places, pulled), None, None, None, None
 
 
 class _Slopes(torch.autograd.Function):

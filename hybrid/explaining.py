@@ -67,6 +67,8 @@ def explain(
     if not isinstance(objective, Objective):
         raise TypeError(f"Argument `objective` must be an Objective, but is a {type(objective).__name__}.")
     total = whole_shots(total_shots)
+    if total < 1:
+        raise ValueError(f"Argument `total_shots` must be at least 1, but is {total}.")
     lines = tuple(_line(kind(), objective, total, device) for kind in ESTIMATORS.values())
     explanation = Explanation(objective=repr(objective), total_shots=total, device=device.name, lines=lines)
     if display:
@@ -77,14 +79,12 @@ def explain(
 def _line(
     estimator: AbstractGradientEstimator, objective: Objective, total_shots: int, device: Device
 ) -> Line:
-    if not isinstance(estimator, AbstractShotEstimator):
-        return Line(
-            estimator=estimator.name, circuits=estimator.price(objective).circuits, note=estimator.remark
-        )
     try:
-        circuits = estimator.price(objective).circuits or 0
+        circuits = estimator.price(objective).circuits
     except ValueError as refused:
         return Line(estimator=estimator.name, note=f"refused: {refused}")
+    if not isinstance(estimator, AbstractShotEstimator):
+        return Line(estimator=estimator.name, circuits=circuits, note=estimator.remark)
     least = LEAST_SHOTS * circuits
     if total_shots < least:
         return Line(estimator=estimator.name, circuits=circuits, least_shots=least, note="too few shots")

@@ -23,8 +23,8 @@ class LossGradientErrors:
     """Standard errors of a loss gradient, estimated biases included, at the values that the forward pass measured.
 
     Args:
-        weights: shape (W,), of `layer.weights.grad` from this backward pass.
-        inputs: shape (*batch, I), of what flowed on to the layer before; None when nothing did.
+        weights: shape (W,), of what the loss adds to `layer.weights.grad`.
+        inputs: shape (*batch, I), of what flowed from the last call on to the layer before; None when nothing did.
     """
 
     weights: Tensor
@@ -37,7 +37,7 @@ class QuantumLayer(nn.Module):
     Some of the circuit's parameters are inputs, the others trainable weights. Forward runs one circuit a row and
     measurement basis; backward asks the estimator for derivatives by what needs them, weights and inputs, so gradient
     flows on to the layer before, and inputs that nothing comes before cost no circuits. What was run since the last
-    `take_cost()` is added up; `loss_gradient_errors()` says how sure the last backward pass is.
+    `take_cost()` is added up; `loss_gradient_errors()` says how sure the last loss gradient is.
 
     Args:
         objective: M observables.
@@ -124,22 +124,25 @@ class QuantumLayer(nn.Module):
         return self.function.take_cost()
 
     def loss_gradient_errors(self) -> LossGradientErrors | None:
-        """Errors of the last backward pass; None before the first, and with Backprop, which is exact.
+        """Errors of the last loss gradient; None before the first, and with Backprop, which is exact.
 
-        Weights share rows: their variances add up over the batch, their biases too.
+        Weights are shared by the rows of a batch and by the calls of a loss: their variances add up over both, their
+        biases too. All backward passes since the last call count as one loss, so they are the errors of
+        `layer.weights.grad` where that was zeroed before them. Where gradients of several losses are added up, each
+        called and passed back in turn, the squares of the errors after each are to be added up too.
         """
-        errors = self.function.errors
-        if errors is None:
+        last = self.function.errors
+        if last is None:
             return None
-        rows = range(errors.variances.ndim - 1)
+        calls = self.function.errors_by_call
         variances, biases = (
-            each.sum(tuple(rows)) if rows else each for each in (errors.variances, errors.biases)
+            torch.stack([rows.reshape(-1, rows.shape[-1]).sum(0) for rows in each]).sum(0)
+            for each in ([call.variances for call in calls], [call.biases for call in calls])
         )
-        weights = (variances + biases**2).sqrt()
-        deviations = (errors.variances + errors.biases**2).sqrt()
-        flowed_on = set(self._input_index) <= set(errors.places.tolist()) and self._input_index
+        deviations = (last.variances + last.biases**2).sqrt()
+        flowed_on = set(self._input_index) <= set(last.places.tolist()) and self._input_index
         return LossGradientErrors(
-            weights=weights[self._weight_index],
+            weights=(variances + biases**2).sqrt()[self._weight_index],
             inputs=deviations[..., self._input_index] if flowed_on else None,
         )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,27 +20,36 @@ from hybrid.pennylane_circuits import from_pennylane
 _KEPT = 32
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Compiled:
+    """A QNode at arguments of one shape: its torch function, and how its values stand in what it returns."""
+
+    function: Differentiable
+    arrange: Callable[[list[Tensor]], Any]
+
+
 class TorchQNode:
     """Calls as the QNode does and gives torch tensors; derivatives by what requires them come from an estimator.
 
     The QNode is compiled once for each combination of argument shapes and constants; the latest 32 are kept.
     Floating-point arguments enter the circuit as parameters; whole numbers, other objects and keyword arguments are
-    constants. Several measurements come back as a tuple. Made by `torch_qnode`.
+    constants. Measurements come back as the QNode's function returns them: one by itself, or in its lists, tuples and
+    dicts. Made by `torch_qnode`.
     """
 
     def __init__(self, node: Any, settings: dict[str, Any]) -> None:
         self.node = node
         self._settings = settings
-        self._compiled: dict[Any, Differentiable] = {}
+        self._compiled: dict[Any, _Compiled] = {}
         self._cost = Cost()
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
-        function = self.function(*arguments, **keywords)
+        compiled = self._for(arguments, keywords)
         floating = [_as_tensor(argument) for argument in arguments if _is_floating(argument)]
         theta = torch.cat([each.reshape(-1).to(torch.float64) for each in floating])
         wanted = torch.cat([torch.full((each.numel(),), each.requires_grad) for each in floating])
-        values = function(theta, wrt=wanted.nonzero()[:, 0].tolist() or None)
-        return values if function.objective.is_scalar else tuple(values)
+        values = compiled.function(theta, wrt=wanted.nonzero()[:, 0].tolist() or None)
+        return compiled.arrange([values] if compiled.function.objective.is_scalar else list(values))
 
     def function(self, *arguments: Any, **keywords: Any) -> Differentiable:
         """The torch function behind calls with such arguments: its objective, its cost, its errors.
@@ -47,6 +57,9 @@ class TorchQNode:
         Raises:
             TypeError: for a keyword tensor that requires a gradient, which only positional arguments have.
         """
+        return self._for(arguments, keywords).function
+
+    def _for(self, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> _Compiled:
         for name, each in keywords.items():
             if isinstance(each, Tensor) and each.requires_grad:
                 raise TypeError(
@@ -58,14 +71,17 @@ class TorchQNode:
             plain = [each.detach() if isinstance(each, Tensor) else each for each in arguments]
             objective = from_pennylane(self.node, *plain, **keywords)
             if len(self._compiled) == _KEPT:
-                self._cost += self._compiled.pop(next(iter(self._compiled))).take_cost()
-            self._compiled[key] = Differentiable(objective, **self._settings)
+                self._cost += self._compiled.pop(next(iter(self._compiled))).function.take_cost()
+            self._compiled[key] = _Compiled(
+                function=Differentiable(objective, **self._settings),
+                arrange=_arrangement(self.node, plain, keywords),
+            )
         return self._compiled[key]
 
     def take_cost(self) -> Cost:
         """Circuits and shots run since the last call."""
         cost, self._cost = self._cost, Cost()
-        return sum((each.take_cost() for each in self._compiled.values()), cost)
+        return sum((each.function.take_cost() for each in self._compiled.values()), cost)
 
 
 def torch_qnode(
@@ -82,6 +98,23 @@ def torch_qnode(
     """
     settings = {"estimator": estimator, "backend": backend, "total_shots": total_shots, "rng": rng}
     return lambda node: TorchQNode(node, settings)
+
+
+def _arrangement(
+    node: Any, arguments: Sequence[Any], keywords: Mapping[str, Any]
+) -> Callable[[list[Tensor]], Any]:
+    """Puts values in the places of the measurements that a QNode's function returns, or a tape's list has."""
+    from pennylane import QNode, pytrees
+    from pennylane.measurements import MeasurementProcess
+    from pennylane.queuing import AnnotatedQueue
+
+    if isinstance(node, QNode):
+        with AnnotatedQueue():
+            returned = node.func(*arguments, **keywords)
+    else:
+        returned = node.measurements[0] if len(node.measurements) == 1 else tuple(node.measurements)
+    _, places = pytrees.flatten(returned, is_leaf=lambda each: isinstance(each, MeasurementProcess))
+    return lambda values: pytrees.unflatten(values, places)
 
 
 def _is_floating(argument: Any) -> bool:

@@ -86,7 +86,6 @@ def _opened(path: Path) -> Journal:
 def _row(entry: Entry) -> list[object]:
     state = f"{entry.state}, {len(entry.duplicates)} duplicates" if entry.duplicates else entry.state
     since = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.intended))
-    return [
-        entry.task, f"{entry.call}.{entry.part}" if entry.part else entry.call, entry.backend, state, entry.job_id or "",
-        entry.executions, entry.estimated_seconds, entry.billed_seconds, entry.estimated_dollars, since,
-    ]  # fmt: skip
+    call = f"{entry.call}.{entry.part}" if entry.part else entry.call
+    figures = [entry.executions, entry.estimated_seconds, entry.billed_seconds, entry.estimated_dollars]
+    return [entry.task, call, entry.backend, state, entry.job_id or "", *figures, since]

@@ -1,9 +1,9 @@
 """How long does a whole gradient take, ours beside other toolkits, each driven in its best documented way?
 
-`python studies/peer_speed.py` times five workloads (see `WORKLOADS`) in one run: routes take turns, warm, each toolkit
-in a process of its own; figures are medians with the shortest and the longest round. Gradients are compared with ours, so
-a fast wrong answer shows, and a toolkit that is not installed costs one line. Tables are printed, and written to
-`results/peer_speed/` after every workload; `--only` has a folder of its own there.
+`python studies/peer_speed.py` times five workloads (see `WORKLOADS`) in one run: routes take turns, warm, each
+toolkit in a process of its own; figures are medians with the shortest and the longest round. Gradients are compared
+with ours, so a fast wrong answer shows, and a toolkit that is not installed costs one line. Tables are printed, and
+written to `results/peer_speed/` after every workload; `--only` has a folder of its own there.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ FORBIDDEN: dict[str, set[str]] = {
 ENGINE_MAY = ("classical.cost", "studies.engine")
 # Optional parts: only where they are the file's job.
 ONLY_IN: dict[str, tuple[str, ...]] = {
-    "pennylane": ("hybrid/pennylane_circuits.py", "studies"),
+    "pennylane": ("hybrid/pennylane_circuits.py", "hybrid/torch_qnode.py", "studies"),
     "qiskit_aer": ("hybrid/backends", "studies"),
     "qiskit_ibm_runtime": ("hybrid/backends", "hybrid/ibm", "studies"),
     "matplotlib": ("studies/engine/figures.py", "studies/*.py", "studies/*/*drawings.py"),

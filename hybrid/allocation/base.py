@@ -62,6 +62,15 @@ class AbstractAllocation(ABC):
         return stages[0]
 
 
+def checked_allocation(allocation: object) -> AbstractAllocation:
+    """The allocation; raises TypeError for anything else."""
+    if not isinstance(allocation, AbstractAllocation):
+        raise TypeError(
+            f"Argument `allocation` must be an allocation such as Uniform(), but is {allocation!r}."
+        )
+    return allocation
+
+
 def shared(total: int, sizes: Sequence[Tensor], least: int) -> tuple[Tensor, ...]:
     """Shots in proportion to sizes, tables in and out; sums to `total` over all tables."""
     flat = torch.cat([table.flatten() for table in sizes]) if sizes else torch.zeros(0)

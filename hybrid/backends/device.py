@@ -73,6 +73,10 @@ class DeviceBackend(AbstractDeviceBackend):
     def price(self, requests: Sequence[Request]) -> Cost:
         return self.priced(requests, self.assembly(requests))
 
+    def close(self) -> None:
+        """Ends what the runner has opened: a session or a batch."""
+        self.runner.close()
+
     def assembly(self, requests: Sequence[Request]) -> Assembly:
         """The job for these requests."""
         return assembled(requests, self.transpiler, equal_shots=self.runner.equal_shots)

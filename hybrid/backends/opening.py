@@ -57,10 +57,13 @@ def _called(name: str, make: Callable[..., AbstractBackend], options: Mapping[st
 
 def open_aer(**backend_options: Any) -> DeviceBackend:
     """Returns Aer's SamplerV2 as a backend; options go to the AerSimulator, as `noise_model`."""
-    sampler = _imported("qiskit_aer.primitives", "SamplerV2", "aer")
+    try:
+        from qiskit_aer.primitives import SamplerV2
+    except ImportError as error:
+        raise _missing("qiskit-aer", "aer") from error
     return DeviceBackend(
         runner=SamplerRunner(
-            make=lambda seed: sampler(seed=seed, options={"backend_options": backend_options})
+            make=lambda seed, _: SamplerV2(seed=seed, options={"backend_options": backend_options})
         ),
         transpiler=Transpiler(),
         name="Aer",
@@ -71,8 +74,13 @@ def open_fake(
     device: str, *, options: Mapping[str, Any] | None = None, optimization_level: int = 1, seed: int = 0
 ) -> DeviceBackend:
     """Returns a fake device of IBM's client, in local mode: the client's own path, Aer and the device's noise."""
-    sampler = _imported("qiskit_ibm_runtime.executor_sampler", "Sampler", "ibm")
-    from qiskit_ibm_runtime import fake_provider
+    try:
+        from qiskit_ibm_runtime import fake_provider
+        from qiskit_ibm_runtime.executor_sampler import Sampler
+    except ImportError as error:
+        raise _missing("qiskit-ibm-runtime", "ibm") from error
+
+    from hybrid.ibm.options import checked_options, twirled_evenly
 
     kinds = {
         kind.removeprefix("Fake").removesuffix("V2").lower(): kind
@@ -84,11 +92,11 @@ def open_fake(
             f"Argument `name` must be fake: and one of {sorted(kinds)}, but is {'fake:' + device!r}."
         )
     backend = getattr(fake_provider, kinds[device.lower()])()
-    given = dict(options or {})
+    given = checked_options(options)
 
-    def make(seed: int) -> Any:
+    def make(seed: int, shots: int) -> Any:
         simulator = {**given.get("simulator", {}), "seed_simulator": seed}
-        return sampler(mode=backend, options={**given, "simulator": simulator})
+        return Sampler(mode=backend, options=twirled_evenly({**given, "simulator": simulator}, shots))
 
     return DeviceBackend(
         runner=SamplerRunner(make=make, equal_shots=True),
@@ -142,7 +150,7 @@ def open_ibm(
         raise ValueError(f"Argument `mode` must be one of {list(get_args(Mode))}, but is {mode!r}.")
     if mode == "session" and most_seconds is None:
         raise ValueError("Argument `most_seconds` must be given for a session, which bills the clock.")
-    if spend is not None and not spend >= 0:
+    if spend is not None and not (isinstance(spend, (int, float)) and spend >= 0):
         raise ValueError(f"Argument `spend` must be a number of dollars, at least 0, but is {spend!r}.")
     table = Prices.load(prices)
     rate = table.of_plan(plan)
@@ -183,16 +191,8 @@ def open_ibm(
     return DeviceBackend(runner=runner, transpiler=transpiler, name=f"ibm {device}")
 
 
-def _imported(module: str, name: str, extra: str) -> Any:
-    import importlib
-
-    try:
-        return getattr(importlib.import_module(module), name)
-    except ImportError as error:
-        package = module.partition(".")[0].replace("_", "-")
-        raise ValueError(
-            f"This backend needs the package {package}: `pip install 'qtn-hybrid[{extra}]'`."
-        ) from error
+def _missing(package: str, extra: str) -> ValueError:
+    return ValueError(f"This backend needs the package {package}: `pip install 'qtn-hybrid[{extra}]'`.")
 
 
 __all__ = ["BACKENDS", "open_aer", "open_backend", "open_fake", "open_ibm"]

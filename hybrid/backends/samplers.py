@@ -44,7 +44,7 @@ def from_sampler(
         )
     own = _backend_of(sampler) if backend is None else backend
     made = DeviceBackend(
-        runner=SamplerRunner(make=lambda seed: sampler, equal_shots=_wants_equal_shots(sampler)),
+        runner=SamplerRunner(make=lambda seed, shots: sampler, equal_shots=_wants_equal_shots(sampler)),
         transpiler=Transpiler(backend=own, optimization_level=optimization_level, seed=seed),
         name=type(sampler).__name__,
     )

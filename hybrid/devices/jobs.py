@@ -62,6 +62,11 @@ class Job:
         return sum(pub.executions for pub in self.pubs)
 
     @property
+    def most_shots(self) -> int:
+        """Of one circuit."""
+        return max((pub.shots for pub in self.pubs), default=0)
+
+    @property
     def fingerprint(self) -> str:
         """A hash of circuits and shots; angles, which rounding may move, are compared as numbers."""
         text = "\n".join(f"{pub.content} {pub.angles.shape} {pub.shots}" for pub in self.pubs)

@@ -38,24 +38,28 @@ class AbstractRunner(ABC):
     def run(self, job: Job, seed: int) -> Ran:
         """Returns what came; `seed` is for simulators, which draw shots from it."""
 
+    def close(self) -> None:
+        """Ends what was opened, if anything was."""
+        return
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SamplerRunner(AbstractRunner):
     """Runs jobs on a qiskit SamplerV2 of this process, which costs nothing.
 
     Args:
-        make: gives the sampler for a job's seed.
+        make: gives the sampler for a job's seed and its largest number of shots.
         equal_shots: True for IBM's client.
     """
 
-    make: Callable[[int], Any]
+    make: Callable[[int, int], Any]
     equal_shots: bool = False
 
     def price(self, job: Job) -> Cost:
         return Cost(jobs=1, sources={"jobs": "computed"})
 
     def run(self, job: Job, seed: int) -> Ran:
-        result = self.make(seed).run(sampler_pubs(job)).result()
+        result = self.make(seed, job.most_shots).run(sampler_pubs(job)).result()
         return Ran(bits=bits_of(result, job.shapes), cost=Cost(jobs=1, sources={"jobs": "measured"}))
 
 

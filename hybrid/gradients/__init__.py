@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from hybrid.estimating import NeedsSimulator
 from hybrid.gradients.adjoint import Adjoint
 from hybrid.gradients.backprop import Backprop
 from hybrid.gradients.base import (
@@ -9,7 +10,6 @@ from hybrid.gradients.base import (
     AbstractShotEstimator,
     AbstractSimulatorEstimator,
     Gradient,
-    NeedsSimulator,
 )
 from hybrid.gradients.commuting_generators import CommutingGenerators
 from hybrid.gradients.coordinate_subset import CoordinateSubset

@@ -8,24 +8,27 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from qiskit.circuit import Parameter
 from torch import Tensor
 
 from classical.cost import Cost
 from classical.statevector import Statevector
 from hybrid.allocation import AbstractAllocation, Uniform
+from hybrid.allocation.base import checked_allocation
 from hybrid.backends.base import AbstractBackend, Measured
 from hybrid.backends.exact import Exact
+from hybrid.estimating import (
+    NeedsSimulator,
+    Theta,
+    WithRespectTo,
+    check_kinds,
+    check_parameters,
+    checked_task,
+    parameter_rows,
+    refuse_shots,
+)
 from hybrid.objective import Objective
-from hybrid.plan import Part, Plan, allocated
+from hybrid.plan import Part, Plan
 from hybrid.shots import whole_shots
-
-Theta = Tensor | np.ndarray | Sequence[float]
-WithRespectTo = Sequence[Parameter | int]
-
-
-class NeedsSimulator(TypeError):
-    """An estimator that differentiates a simulation was given a backend that only measures."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -140,25 +143,10 @@ class AbstractShotEstimator(AbstractGradientEstimator):
         wrt: WithRespectTo | None = None,
     ) -> Plan:
         """Returns the circuits to run. Pure: nothing is run, and the same arguments give the same plan."""
-        if not isinstance(self.allocation, AbstractAllocation):
-            raise TypeError(
-                f"Argument `allocation` must be an allocation such as Uniform(), but is {self.allocation!r}."
-            )
-        rows, batch = gradient_rows(objective, theta)
-        index = objective.places(wrt)
-        total = None if total_shots is None else whole_shots(total_shots)
-        # A rule sizes its steps by the shots; a budget that is too small is refused when it is shared.
-        usable = total if total is None else max(total, 1)
-        parts = self.parts(objective, rows, index, total_shots=usable, rng=rng)
-        return Plan(
-            estimator=self.name,
-            objective=objective,
-            wrt=index,
-            parts=allocated(parts, total, self.allocation, rng),
-            total_shots=total,
-            allocation=self.allocation,
-            batch=batch,
-        )
+        allocation = checked_allocation(self.allocation)
+        task = checked_task(objective, theta, total_shots=total_shots, wrt=wrt, wanted="gradient")
+        parts = self.parts(objective, task.rows, task.wrt, total_shots=task.usable_shots, rng=rng)
+        return task.plan(self.name, parts, allocation, rng)
 
     def combine(self, plan: Plan, measured: Sequence[Measured]) -> Gradient:
         """Returns the gradient from what the plan's circuits gave, part by part; pure."""
@@ -193,7 +181,7 @@ class AbstractShotEstimator(AbstractGradientEstimator):
         rng: np.random.Generator | None = None,
         wrt: WithRespectTo | None = None,
     ) -> Gradient:
-        _check_kinds(objective, backend)
+        check_kinds(objective, backend)
         if total_shots is not None:
             whole_shots(total_shots)
         backend.check(total_shots, rng)
@@ -241,10 +229,10 @@ class AbstractSimulatorEstimator(AbstractGradientEstimator):
         rng: np.random.Generator | None = None,
         wrt: WithRespectTo | None = None,
     ) -> Gradient:
-        _check_kinds(objective, backend)
+        check_kinds(objective, backend)
         exact = self.require_simulator(backend)
-        self._refuse_shots(total_shots)
-        rows, batch = gradient_rows(objective, theta)
+        refuse_shots(total_shots, f"estimator {self.name}")
+        rows, batch = parameter_rows(objective, theta, "gradient")
         slopes = self.jacobian(exact.simulator(objective.target), objective, rows)
         slopes = slopes.to("cpu", torch.float64)[..., objective.places(wrt)]
         values = objective.shaped(slopes, batch)
@@ -266,7 +254,8 @@ class AbstractSimulatorEstimator(AbstractGradientEstimator):
         total_shots: int | None = None,
         wrt: WithRespectTo | None = None,
     ) -> Cost:
-        self._refuse_shots(total_shots)
+        refuse_shots(total_shots, f"estimator {self.name}")
+        check_parameters(objective, "gradient")
         return Cost(circuits=rows, sources={"circuits": "computed"})
 
     def require_simulator(self, backend: AbstractBackend) -> Exact:
@@ -277,22 +266,6 @@ class AbstractSimulatorEstimator(AbstractGradientEstimator):
             f"The estimator {self.name} differentiates a simulation and needs the backend Exact, but was given "
             f"{type(backend).__name__}: ParameterShift gives the same gradient from measurements."
         )
-
-    def _refuse_shots(self, total_shots: int | None) -> None:
-        if total_shots is not None:
-            raise ValueError(
-                f"Argument `total_shots` has no meaning for {self.name}, which is exact: leave it out."
-            )
-
-
-def gradient_rows(objective: Objective, theta: Theta) -> tuple[Tensor, tuple[int, ...]]:
-    """Parameters as rows (B, P), detached, and their batch shape; refuses a circuit without parameters."""
-    if objective.num_params == 0:
-        raise ValueError(
-            "The circuit has no free parameters, so it has no gradient: `Objective.value` gives its value."
-        )
-    rows, batch = objective.rows(theta)
-    return rows.detach(), batch
 
 
 def shot_covariances(plan: Plan, measured: Sequence[Measured]) -> Tensor:
@@ -318,23 +291,3 @@ def shot_covariances(plan: Plan, measured: Sequence[Measured]) -> Tensor:
 def _no_noise(values: Tensor) -> Tensor:
     """Zero covariances (B, M, M, P) for values (B, M, P), in the memory of one number."""
     return values.new_zeros(()).expand(*values.shape[:2], *values.shape[1:])
-
-
-def random_source(rng: np.random.Generator | None, name: str) -> np.random.Generator:
-    """The generator; raises ValueError when there is none."""
-    if rng is None:
-        raise ValueError(
-            f"Argument `rng` must be given to {name}, whose choices are random: `numpy.random.default_rng(seed)`."
-        )
-    return rng
-
-
-def _check_kinds(objective: object, backend: object) -> None:
-    """Names what was given in place of an objective or a backend."""
-    if not isinstance(objective, Objective):
-        raise TypeError(
-            f"Argument `objective` must be an Objective, but is a {type(objective).__name__}: "
-            "`Objective(circuit, observable)` makes one."
-        )
-    if not isinstance(backend, AbstractBackend):
-        raise TypeError(f"Argument `backend` must be a backend such as Exact(), but is {backend!r}.")

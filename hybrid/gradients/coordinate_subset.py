@@ -12,7 +12,8 @@ from torch import Tensor
 
 from hybrid.backends.base import Measured
 from hybrid.circuits import ShiftedCircuits
-from hybrid.gradients.base import AbstractShotEstimator, random_source, shot_covariances
+from hybrid.estimating import random_source
+from hybrid.gradients.base import AbstractShotEstimator, shot_covariances
 from hybrid.objective import Objective
 from hybrid.plan import Part, Plan
 

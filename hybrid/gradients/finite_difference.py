@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from hybrid.backends.base import Measured
 from hybrid.circuits import AbstractCircuits, FreeCircuits, ShiftedCircuits
+from hybrid.estimating import check_step
 from hybrid.gradients.base import AbstractShotEstimator
 from hybrid.objective import Objective
 from hybrid.plan import Part, Plan
@@ -40,8 +40,7 @@ class FiniteDifference(AbstractShotEstimator):
     step: float | None = None
 
     def __post_init__(self) -> None:
-        if self.step is not None and not (self.step > 0 and math.isfinite(self.step)):
-            raise ValueError(f"Argument `step` must be positive and finite, but is {self.step}.")
+        check_step(self.step)
 
     @property
     def name(self) -> str:

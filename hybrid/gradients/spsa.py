@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +11,8 @@ from torch import Tensor
 
 from hybrid.backends.base import Measured
 from hybrid.circuits import FreeCircuits
-from hybrid.gradients.base import AbstractShotEstimator, random_source, shot_covariances
+from hybrid.estimating import check_directions, check_step, random_source
+from hybrid.gradients.base import AbstractShotEstimator, shot_covariances
 from hybrid.objective import Objective
 from hybrid.plan import Part, Plan
 from hybrid.shots import balanced_reach
@@ -22,11 +22,16 @@ from hybrid.shots import balanced_reach
 class SPSA(AbstractShotEstimator):
     """Mean over K random sign vectors D of (E(t + c D) - E(t - c D)) / (2 c) * D.
 
-    Cost: 2 K circuits, times measurement bases, whatever the number of parameters. Unbiased as c falls, and else
-    biased by about (c Omega)^2 / 2, which `std_errors` leave out; with many directions that is what is left. The other
-    components of the gradient are noise of each one. `std_errors` are estimated from the differences
-    themselves, unbiased on average over components: with one direction, mean over components of the variance is
+    Cost: 2 K circuits, times measurement bases, whatever the number of parameters. The other components of the
+    gradient are noise of each one. `std_errors` are estimated from the differences themselves, unbiased on average over
+    components: with one direction, mean over components of the variance is
     (P - 1)/P * (slope along D)^2 + shot noise / P. Source: Spall 1992, doi:10.1109/9.119632.
+
+    Unbiased as c falls; with many directions the bias is what is left. To leading order it is
+    c^2 / 6 * (3 sum_j d_i d_j^2 E - 2 d_i^3 E): for parameters of single frequencies w_j that do not meet in a term
+    -(c w_i)^2 / 6 of the component, for those that all do -(c^2 / 6) (3 Omega^2 - 2 w_i^2) of it, up to 3 P times as
+    much. Differences of one step do not tell these third derivatives, nor do frequencies, so `biases` are zero and
+    `std_errors` leave the step out.
 
     Args:
         directions: K.
@@ -39,12 +44,8 @@ class SPSA(AbstractShotEstimator):
     step: float | None = None
 
     def __post_init__(self) -> None:
-        if type(self.directions) is not int or self.directions < 1:
-            raise ValueError(
-                f"Argument `directions` must be a whole number of at least 1, but is {self.directions}."
-            )
-        if self.step is not None and not (self.step > 0 and math.isfinite(self.step)):
-            raise ValueError(f"Argument `step` must be positive and finite, but is {self.step}.")
+        check_directions(self.directions)
+        check_step(self.step)
 
     @property
     def name(self) -> str:

@@ -54,8 +54,7 @@ def http_status(error: BaseException) -> int | None:
 
 def is_final(error: BaseException) -> bool:
     """Whether repeating cannot help."""
-    status = http_status(error)
-    return status in _FINAL
+    return isinstance(error, (NoAccount, UnknownDevice)) or http_status(error) in _FINAL
 
 
 _LONG_WORDS = re.compile(r"(Bearer\s+\S+|apikey=\S+|\b[A-Za-z0-9_\-]{20,}(?:\.[A-Za-z0-9_\-]+)*\b)")
@@ -69,7 +68,17 @@ def redacted(text: str, secrets: tuple[str, ...] = ()) -> str:
     return _LONG_WORDS.sub(lambda found: found[0] if found[0].islower() and "_" in found[0] else "***", text)
 
 
+_MESSAGE = re.compile(r"""["']message["']\s*:\s*["']([^"']+)["']""")
+
+
 def in_short(error: BaseException, secrets: tuple[str, ...] = ()) -> str:
-    """Kind and first line of an error, redacted, at most 200 characters."""
+    """An error in one line of at most 200 characters, redacted: the service's own words where it sent some."""
+    if isinstance(error, IBMFailure):
+        return redacted(str(error), secrets)
+    found = _MESSAGE.search(str(error).replace("\\", ""))
+    if found:
+        status = http_status(error)
+        kind = type(error).__name__ if status is None else f"HTTP {status}"
+        return f"{kind}: {redacted(found[1], secrets)[:200]}"
     lines = str(error).strip().splitlines() or ["no message"]
-    return f"{type(error).__name__}: {redacted(lines[0].strip(chr(34)), secrets)[:200]}"
+    return f"{type(error).__name__}: {redacted(lines[0].strip(chr(34) + chr(39)), secrets)[:200]}"

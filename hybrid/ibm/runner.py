@@ -108,6 +108,9 @@ class PaidRunner(AbstractRunner):
         bits = [self._collected(entry) for entry in entries]
         return Ran(bits=whole.joined(bits, len(job.pubs)), cost=self._billed(call))
 
+    def close(self) -> None:
+        self.service.close()
+
     # --- what it costs --------------------------------------------------------------------------------
 
     def _bound(self, quote: Quote) -> int:
@@ -197,6 +200,8 @@ class PaidRunner(AbstractRunner):
                 last = self._in_short(error)
                 if is_final(error):
                     self.journal.ended(entry.tag, "failed", last, 0.0)
+                    if isinstance(error, IBMFailure):
+                        raise
                     raise Refused(f"{self.device} refused the job, nothing was run: {last}") from None
                 # A refusal by rate is no acceptance; anything else may be one without a reply.
                 sent = http_status(error) != _RATE_LIMIT
@@ -215,19 +220,23 @@ class PaidRunner(AbstractRunner):
 
     def _found(self, tag: str, until: float) -> bool:
         """Searches for a job that was sent without a reply, until it must have shown."""
+        unanswered, wait = 0, self.patience.back_off
         while True:
             now = time.time()
             try:
                 job_ids = within(self.patience.reply, lambda: self.service.find(tag), "a search by tag")
             except Exception as error:
                 # A search without an answer is no search: the job may be there.
-                self.say(f"{self.device}: {self._in_short(error)}; searching again.")
-                until, job_ids = max(until, now + self.patience.poll), []
-                if is_final(error):
+                unanswered += 1
+                if is_final(error) or unanswered == self.patience.tries:
                     raise NotThereYet(
                         f"{self.device} does not answer a search for a job that may be there "
                         f"({self._in_short(error)}); nothing more is submitted. Run again later."
                     ) from None
+                self.say(f"{self.device}: {self._in_short(error)}; searching again in {wait:.1f} s.")
+                time.sleep(wait)
+                wait *= 2
+                continue
             if job_ids:
                 self.journal.submitted(tag, job_ids)
                 self.say(f"{self.device}: job {job_ids[0]} was there already; not submitted again.")
@@ -290,8 +299,8 @@ class PaidRunner(AbstractRunner):
 
     def _not_there(self, job_id: str, why: str) -> NotThereYet:
         return NotThereYet(
-            f"Job {job_id} on {self.device} is submitted, but its result is not here ({why}). A rerun with the same task "
-            f"collects it without paying again, and so does `python -m studies jobs fetch`."
+            f"Job {job_id} on {self.device} is submitted, but its result is not here ({why}). A rerun with the same "
+            f"task collects it without paying again, and so does `python -m studies jobs fetch`."
         )
 
     def _in_short(self, error: BaseException) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from hybrid.devices.jobs import Job
 from hybrid.devices.runner import bits_of, sampler_pubs
 from hybrid.ibm.errors import NoAccount, UnknownDevice, http_status, in_short
+from hybrid.ibm.options import checked_options, twirled_evenly
 
 JobState = Literal["waiting", "done", "failed", "cancelled"]
 Mode = Literal["job", "batch", "session"]
@@ -18,9 +19,6 @@ OWN_TAG = "qtn-hybrid"
 T = TypeVar("T")
 _UNAUTHORIZED = 401
 _STATES: Mapping[str, JobState] = {"DONE": "done", "ERROR": "failed", "CANCELLED": "cancelled"}
-_PRIVATE = (
-    "Option `environment.private` lets results be read only once, which no recovery survives: leave it out."
-)
 
 
 class AbstractService(ABC):
@@ -49,6 +47,10 @@ class AbstractService(ABC):
     @abstractmethod
     def cancel(self, job_id: str) -> None:
         """Asks the service to stop a job."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Ends a batch or session, if one was opened; its jobs go on."""
 
     @abstractmethod
     def in_short(self, error: BaseException) -> str:
@@ -80,11 +82,9 @@ class IBMService(AbstractService):
         most_seconds: int | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        self._options = dict(options or {})
-        if self._options.get("environment", {}).get("private"):
-            raise ValueError(_PRIVATE)
         self._secrets: tuple[str, ...] = ()
         self._client = self._connected()
+        self._options = checked_options(options)
         self.backend = None if device is None else self._backend(device)
         self._mode = self.backend if mode == "job" else self._opened(mode, most_seconds)
         self.opened = None if mode == "job" else self._mode
@@ -113,6 +113,7 @@ class IBMService(AbstractService):
         environment = dict(self._options.get("environment", {}))
         environment["job_tags"] = [*environment.get("job_tags", []), tag, OWN_TAG]
         options = {**self._options, "environment": environment, "max_execution_time": max_execution_seconds}
+        options = twirled_evenly(options, job.most_shots)
         submitted = Sampler(mode=self._mode, options=options).run(sampler_pubs(job))  # pyright: ignore
         return submitted.job_id()
 
@@ -140,7 +141,6 @@ class IBMService(AbstractService):
         self._asked(lambda: self._client.job(job_id).cancel())
 
     def close(self) -> None:
-        """Ends the batch or session; its jobs go on."""
         if self.opened is not None:
             self.opened.close()
 

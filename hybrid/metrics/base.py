@@ -13,11 +13,11 @@ from torch import Tensor
 
 from classical.cost import Cost
 from hybrid.allocation import AbstractAllocation, Uniform
+from hybrid.allocation.base import checked_allocation
 from hybrid.backends.base import AbstractBackend, Measured
-from hybrid.gradients.base import Theta, WithRespectTo
+from hybrid.estimating import Theta, WithRespectTo, check_kinds, checked_task
 from hybrid.objective import Objective
-from hybrid.plan import Part, Plan, allocated
-from hybrid.shots import whole_shots
+from hybrid.plan import Part, Plan
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -139,21 +139,10 @@ class AbstractShotMetric(AbstractMetricEstimator):
         wrt: WithRespectTo | None = None,
     ) -> MetricPlan:
         """Returns the circuits to run. Pure: nothing is run, and the same arguments give the same plan."""
-        rows, batch = metric_rows(objective, theta)
-        index = objective.places(wrt)
-        total = None if total_shots is None else whole_shots(total_shots)
-        # A rule sizes its steps by the shots; a budget that is too small is refused when it is shared.
-        usable = total if total is None else max(total, 1)
-        parts, details = self.parts(objective, rows, index, total_shots=usable, rng=rng)
-        circuits = Plan(
-            estimator=self.name,
-            objective=objective,
-            wrt=index,
-            parts=allocated(parts, total, self.allocation, rng),
-            total_shots=total,
-            allocation=self.allocation,
-            batch=batch,
-        )
+        allocation = checked_allocation(self.allocation)
+        task = checked_task(objective, theta, total_shots=total_shots, wrt=wrt, wanted="metric")
+        parts, details = self.parts(objective, task.rows, task.wrt, total_shots=task.usable_shots, rng=rng)
+        circuits = task.plan(self.name, parts, allocation, rng)
         return MetricPlan(circuits=circuits, details=details)
 
     def combine(self, plan: MetricPlan, measured: Sequence[Measured]) -> Metric:
@@ -194,22 +183,3 @@ class AbstractShotMetric(AbstractMetricEstimator):
         return self.plan(
             objective, anywhere, total_shots=total_shots, rng=np.random.default_rng(0), wrt=wrt
         ).cost
-
-
-def metric_rows(objective: Objective, theta: Theta) -> tuple[Tensor, tuple[int, ...]]:
-    """Parameters as rows (B, P), detached, and their batch shape; refuses a circuit without parameters."""
-    if objective.num_params == 0:
-        raise ValueError("The circuit has no free parameters, so its state never moves and it has no metric.")
-    rows, batch = objective.rows(theta)
-    return rows.detach(), batch
-
-
-def check_kinds(objective: object, backend: object) -> None:
-    """Names what was given in place of an objective or a backend."""
-    if not isinstance(objective, Objective):
-        raise TypeError(
-            f"Argument `objective` must be an Objective, but is a {type(objective).__name__}: "
-            "`Objective(circuit, observable)` makes one."
-        )
-    if not isinstance(backend, AbstractBackend):
-        raise TypeError(f"Argument `backend` must be a backend such as Exact(), but is {backend!r}.")

@@ -11,8 +11,16 @@ from classical.cost import Cost
 from classical.metric import fubini_study
 from hybrid.backends.base import AbstractBackend
 from hybrid.backends.exact import Exact
-from hybrid.gradients.base import NeedsSimulator, Theta, WithRespectTo
-from hybrid.metrics.base import AbstractMetricEstimator, Metric, check_kinds, metric_rows
+from hybrid.estimating import (
+    NeedsSimulator,
+    Theta,
+    WithRespectTo,
+    check_kinds,
+    check_parameters,
+    parameter_rows,
+    refuse_shots,
+)
+from hybrid.metrics.base import AbstractMetricEstimator, Metric
 from hybrid.objective import Objective
 
 
@@ -42,8 +50,8 @@ class ExactMetric(AbstractMetricEstimator):
     ) -> Metric:
         check_kinds(objective, backend)
         exact = self.require_simulator(backend)
-        self._refuse_shots(total_shots)
-        rows, batch = metric_rows(objective, theta)
+        refuse_shots(total_shots, self.name)
+        rows, batch = parameter_rows(objective, theta, "metric")
         chain = objective.program.coefficients[:, objective.places(wrt)]
         found = fubini_study(exact.simulator(objective.target), objective.program.angles(rows), chain)
         values = found.reshape(*batch, *found.shape[1:])
@@ -62,7 +70,8 @@ class ExactMetric(AbstractMetricEstimator):
         total_shots: int | None = None,
         wrt: WithRespectTo | None = None,
     ) -> Cost:
-        self._refuse_shots(total_shots)
+        refuse_shots(total_shots, self.name)
+        check_parameters(objective, "metric")
         return Cost(circuits=rows, sources={"circuits": "computed"})
 
     def require_simulator(self, backend: AbstractBackend) -> Exact:
@@ -74,7 +83,3 @@ class ExactMetric(AbstractMetricEstimator):
             f"{type(backend).__name__}: BlockDiagonalMetric measures its blocks, "
             "SPSAMetric estimates all of it."
         )
-
-    def _refuse_shots(self, total_shots: int | None) -> None:
-        if total_shots is not None:
-            raise ValueError(f"Argument `total_shots` has no meaning for the {self.name}: leave it out.")

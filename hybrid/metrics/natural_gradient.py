@@ -11,16 +11,15 @@ from torch import Tensor
 
 from classical.cost import Cost
 from hybrid.backends.base import AbstractBackend
+from hybrid.estimating import Theta, WithRespectTo, check_kinds
 from hybrid.gradients.base import (
     AbstractGradientEstimator,
     AbstractShotEstimator,
     AbstractSimulatorEstimator,
     Gradient,
-    Theta,
-    WithRespectTo,
 )
 from hybrid.gradients.parameter_shift import ParameterShift
-from hybrid.metrics.base import AbstractMetricEstimator, Metric, check_kinds
+from hybrid.metrics.base import AbstractMetricEstimator, Metric
 from hybrid.metrics.block_diagonal import BlockDiagonalMetric
 from hybrid.metrics.exact import ExactMetric
 from hybrid.metrics.parameter_noise import parameter_noise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from hybrid.backends.base import Measured
 from hybrid.circuits import FreeCircuits
-from hybrid.gradients.base import random_source
+from hybrid.estimating import check_directions, check_step, random_source
 from hybrid.metrics.base import AbstractShotMetric, MetricPlan
 from hybrid.metrics.overlap import overlap_angles, overlap_target
 from hybrid.objective import Objective
@@ -59,12 +58,8 @@ class SPSAMetric(AbstractShotMetric):
     step: float | None = None
 
     def __post_init__(self) -> None:
-        if type(self.directions) is not int or self.directions < 1:
-            raise ValueError(
-                f"Argument `directions` must be a whole number of at least 1, but is {self.directions}."
-            )
-        if self.step is not None and not (self.step > 0 and math.isfinite(self.step)):
-            raise ValueError(f"Argument `step` must be positive and finite, but is {self.step}.")
+        check_directions(self.directions)
+        check_step(self.step)
 
     @property
     def name(self) -> str:

@@ -41,7 +41,7 @@ def _end(here: Connection, process: Any) -> None:
     process.kill()
 
 
-def _asking(here: Connection) -> Callable[[Case], Sequence[Route]]:
+def _asking(here: Connection) -> Callable[[Any], Sequence[Route]]:
     def ask(*question: Any) -> Any:
         here.send(question)
         failure, answer = here.recv()
@@ -58,7 +58,7 @@ def _asking(here: Connection) -> Callable[[Case], Sequence[Route]]:
 
         return replace(route, run=run, timed=timed)
 
-    def routes(case: Case) -> list[Route]:
+    def routes(case: Any) -> list[Route]:
         return [remote(index, route) for index, route in enumerate(ask("routes", case))]
 
     return routes
@@ -70,7 +70,7 @@ def _nothing() -> np.ndarray:
 
 def _serve(there: Connection, make: Callable[[Any], Sequence[Route]]) -> None:
     """Answers questions until the other side hangs up."""
-    routes: Sequence[Route] = ()
+    routes: list[Route] = []
     while True:
         try:
             kind, *rest = there.recv()
@@ -78,7 +78,7 @@ def _serve(there: Connection, make: Callable[[Any], Sequence[Route]]) -> None:
             return
         try:
             if kind == "routes":
-                routes = make(rest[0])
+                routes = list(make(rest[0]))
                 # The collector would walk through every module of the toolkit in the middle of a run.
                 gc.collect()
                 gc.freeze()

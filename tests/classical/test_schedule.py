@@ -6,17 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from classical.insertion import Insertion
+from classical.matrices import block_matrices
 from classical.program import FixedUnitary, PauliRotation, Program, ProgramBuilder, pauli_matrix
-from classical.propagation import (
-    Insertion,
-    apply_block,
-    block_matrices,
-    final_states,
-    insert,
-    permute_axes,
-    run,
-    zero_state,
-)
+from classical.propagation import apply_block, final_states, insert, permute_axes, run, zero_state
 from classical.schedule import fuse
 from hybrid import Objective
 from studies.circuits import HAMILTONIANS, hardware_efficient

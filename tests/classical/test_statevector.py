@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -417,6 +418,12 @@ def test_too_little_memory_is_refused_with_what_would_fit(num_qubits: int, fits:
     with pytest.raises(MemoryTooSmall, match=rf"{num_qubits} qubits .* 12 states of {state:,} bytes, but "
                        rf"`max_bytes` is 1,000: at most {fits} qubits fit"):  # fmt: skip
         Statevector(program, max_bytes=1000)
+
+
+@pytest.mark.parametrize("device", ["gpu", "", "meta", 1.5, None])
+def test_an_unknown_device_is_refused(device: Any) -> None:
+    with pytest.raises(ValueError, match="`device` must be 'cpu' or 'cuda', but is "):
+        Statevector(random_program(13, num_qubits=2), device=device)
 
 
 def test_the_least_memory_is_twelve_states() -> None:

@@ -87,6 +87,9 @@ class MemoryService(AbstractService):
         self._fault("cancel")
         self.jobs[job_id].state = "cancelled"
 
+    def close(self) -> None:
+        return
+
     def in_short(self, error: BaseException) -> str:
         return in_short(error, (self.secret,))
 

@@ -180,7 +180,7 @@ class _AllZero(BackendV2):
 
 
 def test_a_device_whose_answer_is_impossible_is_refused() -> None:
-    with pytest.raises(UnusableResult, match="for a qubit in |0> and in 0%"):
+    with pytest.raises(UnusableResult, match=r"for a qubit in \|0> and in 0%"):
         from_vendor(_AllZero())
 
 
@@ -218,7 +218,9 @@ def _noisy(*, readout: float = 0.0, two_qubit: float = 0.0) -> DeviceBackend:
 
     model = NoiseModel()
     if readout:
-        model.add_all_qubit_readout_error(ReadoutError([[1 - readout, readout], [2 * readout, 1 - 2 * readout]]))
+        model.add_all_qubit_readout_error(
+            ReadoutError([[1 - readout, readout], [2 * readout, 1 - 2 * readout]])
+        )
     if two_qubit:
         model.add_all_qubit_quantum_error(depolarizing_error(two_qubit, 2), ["cz", "cx"])
     backend = open_backend("aer", noise_model=model)
@@ -241,7 +243,9 @@ def _values(backend: AbstractBackend, shots: int, repeats: int) -> tuple[np.ndar
         objective.value([], backend=backend, total_shots=shots, rng=np.random.default_rng(seed))
         for seed in range(repeats)
     ]
-    return np.array([float(each.values) for each in found]), np.array([float(each.std_errors) for each in found])
+    return np.array([float(each.values) for each in found]), np.array(
+        [float(each.std_errors) for each in found]
+    )
 
 
 def test_undone_readout_errors_leave_no_bias_and_honest_errors() -> None:

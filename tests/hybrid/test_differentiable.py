@@ -303,6 +303,53 @@ def test_errors_are_those_of_the_last_backward_pass() -> None:
     assert torch.equal(after.weights, before.weights)
 
 
+def test_errors_of_a_loss_of_two_calls_are_the_spread_of_their_sum() -> None:
+    layer = _sampled_layer(1, total_shots=120, value_shots=10**12)
+    first = torch.tensor([[0.3]], dtype=torch.float64)
+    second = torch.tensor([0.8], dtype=torch.float64)
+    values, variances = [], []
+    for _ in range(400):
+        layer.zero_grad()
+        ((layer(first) @ UPSTREAM).sum() + layer(second) @ UPSTREAM).backward()
+        errors = layer.loss_gradient_errors()
+        assert errors is not None
+        assert layer.weights.grad is not None
+        values.append(layer.weights.grad.clone())
+        variances.append(errors.weights**2)
+    ratio = torch.stack(values).var(0) / torch.stack(variances).mean(0)
+    assert ((ratio - 1).abs() < Z_LIMIT * math.sqrt(2 / 400)).all()
+
+
+def test_inputs_are_those_of_the_last_call_and_weights_add() -> None:
+    layer = _sampled_layer(1, total_shots=400, estimator=FiniteDifference(step=0.5))
+    one, two = (torch.full((rows, 1), 0.3, dtype=torch.float64, requires_grad=True) for rows in (2, 3))
+    ((layer(one) @ UPSTREAM).sum() + (layer(two) @ UPSTREAM).sum()).backward()
+    errors, calls = layer.loss_gradient_errors(), layer.function.errors_by_call
+    assert errors is not None
+    assert errors.inputs is not None
+    assert [len(call.variances) for call in calls] == [2, 3]
+    assert errors.inputs.shape == (3, 1)
+    variances = sum(call.variances.sum(0) for call in calls)
+    biases = sum(call.biases.sum(0) for call in calls)
+    torch.testing.assert_close(errors.weights, (variances + biases**2).sqrt()[1:])
+
+
+def test_a_call_that_is_passed_twice_is_measured_twice() -> None:
+    layer = _sampled_layer(1, total_shots=400)
+    loss = (layer(torch.full((2, 1), 0.3, dtype=torch.float64)) @ UPSTREAM).sum()
+    loss.backward(retain_graph=True)
+    once = layer.loss_gradient_errors()
+    loss.backward()
+    twice = layer.loss_gradient_errors()
+    assert once is not None
+    assert twice is not None
+    assert (twice.weights > 1.2 * once.weights).all()
+    (layer(torch.full((2, 1), 0.3, dtype=torch.float64)) @ UPSTREAM).sum().backward()
+    anew = layer.loss_gradient_errors()
+    assert anew is not None
+    assert (twice.weights > 1.2 * anew.weights).all()
+
+
 @pytest.mark.parametrize("estimator", [Adjoint(), ParameterShift()], ids=lambda rule: rule.name)
 def test_exact_slopes_have_no_error(estimator: Any) -> None:
     layer = _layer(1, estimator=estimator)

@@ -12,7 +12,15 @@ import torch
 
 import hybrid
 from hybrid.backends import BACKENDS as OPENABLE
-from hybrid.backends import AbstractBackend, Exact, Sampled, open_backend
+from hybrid.backends import (
+    AbstractBackend,
+    DeviceBackend,
+    Exact,
+    ReadoutMitigated,
+    Sampled,
+    ZeroNoise,
+    open_backend,
+)
 from hybrid.circuits import FreeCircuits
 from hybrid.gradients import ESTIMATORS, SPSA, AbstractGradientEstimator, CoordinateSubset, FiniteDifference
 from hybrid.gradients.shared_circuits import CannotShare
@@ -63,8 +71,8 @@ def test_every_final_rule_has_no_subclasses() -> None:
 
 
 def test_every_simulated_backend_is_under_contract() -> None:
-    simulated = _final_subclasses(AbstractBackend)
-    assert simulated == {type(each) for each in BACKENDS}
+    devices = {DeviceBackend, ReadoutMitigated, ZeroNoise}  # test_devices.py
+    assert _final_subclasses(AbstractBackend) == {type(each) for each in BACKENDS} | devices
     assert {type(open_backend(name)) for name in ("exact", "sampled")} == {type(each) for each in BACKENDS}
     assert {"exact", "sampled"} <= set(OPENABLE)
 
@@ -348,6 +356,8 @@ def test_a_circuit_without_parameters_has_a_value_and_no_gradient(case: Estimato
     objective = hybrid.Objective(fixed, system.observable)
     with pytest.raises(ValueError, match=r"no free parameters, so it has no gradient: `Objective\.value`"):
         case.estimator.gradient(objective, [], **arguments_for(Exact()))
+    with pytest.raises(ValueError, match=r"no free parameters, so it has no gradient: `Objective\.value`"):
+        case.estimator.price(objective)
     expected = system.value(np.array(system.theta))
     assert float(objective.value([], backend=Exact()).values) == pytest.approx(expected, abs=1e-12)
     assert objective.value(np.zeros((2, 0)), backend=Exact()).values.shape == (2,)

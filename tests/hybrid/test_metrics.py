@@ -677,6 +677,8 @@ def test_wrong_arguments_are_named(rule: AbstractMetricEstimator, backend: Abstr
             call(objective, system.theta, backend="exact")  # type: ignore
         with pytest.raises(ValueError, match="no free parameters"):
             call(fixed, [], **arguments)
+        with pytest.raises(ValueError, match="no free parameters"):
+            rule.price(fixed)
         if isinstance(backend, Exact):
             with pytest.raises(ValueError, match="`total_shots`"):
                 call(objective, system.theta, backend=backend, rng=arguments["rng"], total_shots=100)

@@ -27,6 +27,7 @@ from hybrid.allocation import Uniform
 from hybrid.backends import Exact, Sampled, open_backend
 from hybrid.circuits import FreeCircuits, ShiftedCircuits
 from hybrid.gradients import NeedsSimulator
+from hybrid.metrics import BlockDiagonalMetric
 from hybrid.shots import BudgetTooSmall
 from tests.cases import ESTIMATOR_CASES, SHOT_CASES, EstimatorCase
 from tests.systems import product_local, several
@@ -300,6 +301,14 @@ def _two_level() -> Objective:
         ),  # pyright: ignore
         (lambda: ParameterShift().gradient(one(), [0.1], backend="exact"), "`backend` must be a backend"),  # pyright: ignore
         (lambda: Adjoint().gradient(one(), [0.1], backend=Exact), "`backend` must be a backend"),  # pyright: ignore
+        (
+            lambda: ParameterShift(allocation=Uniform).gradient(one(), [0.1], backend=Exact()),  # pyright: ignore
+            r"`allocation` must be an allocation such as Uniform\(\), but is <class",
+        ),
+        (
+            lambda: BlockDiagonalMetric(allocation="uniform").price(one()),  # pyright: ignore
+            r"`allocation` must be an allocation such as Uniform\(\), but is 'uniform'",
+        ),
         (lambda: one().value("abc", backend=Exact()), "`theta` must be numbers"),
         (lambda: one().value([[1.0], [1.0, 2.0]], backend=Exact()), "`theta` must be numbers"),  # pyright: ignore
     ],

@@ -301,7 +301,7 @@ def test_submissions_keep_their_pace_over_processes(tmp_path: Path) -> None:
 
 def test_a_reply_that_does_not_come_is_not_waited_for() -> None:
     assert within(1.0, lambda: 3, "x") == 3
-    with pytest.raises(NoReply, match="No answer to a question within 0.05 s"):
+    with pytest.raises(NoReply, match=r"No answer to a question within 0\.05 s"):
         within(0.05, hanging(0.3), "a question")
     with pytest.raises(KeyError):
         within(1.0, lambda: {}["a"], "x")
@@ -319,7 +319,13 @@ def test_statuses_are_found_where_the_client_hides_them() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["Bearer abc.def", "apikey=xyz", "eyJhbGciOiJIUzI1NiIsInR5cCI6.eyJzdWIiOiIxMjM0", "canary12345678901234567"]
+    "text",
+    [
+        "Bearer abc.def",
+        "apikey=xyz",
+        "eyJhbGciOiJIUzI1NiIsInR5cCI6.eyJzdWIiOiIxMjM0",
+        "canary12345678901234567",
+    ],
 )
 def test_what_could_be_a_secret_is_cut_out(text: str) -> None:
     assert redacted(f"bad {text} here") == "bad *** here"

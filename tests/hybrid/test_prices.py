@@ -64,7 +64,8 @@ def test_a_repetition_delay_of_ones_own_counts() -> None:
     pub = Pub(circuit=circuit, angles=np.zeros((1, 0)), shots=1_000_000, content="")
     job = Job(pubs=(pub,))
     quotes = [
-        Pricing(target=None, prices=Prices.load(), rep_delay_seconds=delay).quote(job) for delay in (0.0, 1e-4)
+        Pricing(target=None, prices=Prices.load(), rep_delay_seconds=delay).quote(job)
+        for delay in (0.0, 1e-4)
     ]
     assert quotes[1].qpu_seconds - quotes[0].qpu_seconds == pytest.approx(100)
 

@@ -1,8 +1,8 @@
 """Programs that are killed at random moments: how many jobs are paid twice or lost?
 
-`python -m tests.ibm_service.kills --kills 30` prints a table. Each cell is a program of two values, each one job, on the
-loopback service with a listing lag. It is started, killed by SIGKILL at a random moment and started again, until it
-ends; then the service must have exactly the jobs that were intended.
+`python -m tests.ibm_service.kills --kills 30` prints a table. Each cell is a program of two values, each one job, on
+the loopback service with a listing lag. It is started, killed by SIGKILL at a random moment and started again, until
+it ends; then the service must have exactly the jobs that were intended.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import io
 import multiprocessing
+import os
 import tempfile
 import time
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ import numpy as np
 from tests.ibm_service import LoopbackService, Rules
 from tests.ibm_service.program import CALLS, program
 
-LISTING_LAG_SECONDS = 0.3
+LISTING_LAG_SECONDS = 1.0
 _PRELOADED = [
     "tests.ibm_service.kills",
     "hybrid",
@@ -40,15 +41,17 @@ class Tally:
     lost: int
 
 
-def run(kills: int, folder: Path, seed: int = 0) -> Tally:
+def run(kills: int, folder: Path, seed: int = 0, grace: float = 1.5) -> Tally:
     """Kills until there were `kills`; returns the tally."""
+    # A child imports this module a second time, of which Python warns.
+    os.environ["PYTHONWARNINGS"] = "ignore"
     rng = np.random.default_rng(seed)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
     rules = Rules(listing_lag_seconds=LISTING_LAG_SECONDS, submissions_per_minute=10_000, queue_seconds=0.1)
     killed = cells = 0
     with LoopbackService(folder / "service", rules=rules) as service:
-        arguments = (str(folder), service.environment())
+        arguments = (str(folder), service.environment(), grace)
         _finish(context.Process(target=program, args=("warm", *arguments)))
         start = time.monotonic()
         _finish(context.Process(target=program, args=("timed", *arguments)))
@@ -83,9 +86,15 @@ def main() -> None:
     )
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--grace",
+        type=float,
+        default=1.5,
+        help=f"seconds; the listing lags by {LISTING_LAG_SECONDS} (default 1.5)",
+    )
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
-        tally = run(chosen.kills, Path(folder), chosen.seed)
+        tally = run(chosen.kills, Path(folder), chosen.seed, chosen.grace)
     print("| kills | programs | jobs twice | jobs lost |\n|---|---|---|---|")
     print(f"| {tally.kills} | {tally.cells} | {tally.duplicates} | {tally.lost} |")
 

@@ -18,12 +18,11 @@ from hybrid.ibm.runner import PaidRunner
 from hybrid.ibm.waiting import Pace
 
 CALLS = 2
-GRACE_SECONDS = 1.5
 # Imported here, so that a process that is forked from one with this module starts in milliseconds.
 _NEEDED = (QiskitRuntimeService, executor_sampler)
 
 
-def program(task: str, folder: str, environment: dict[str, str]) -> None:
+def program(task: str, folder: str, environment: dict[str, str], grace: float = 1.5) -> None:
     """Two values on the loopback's fake device, in the journal under `task`; writes them to a file at the end."""
     warnings.simplefilter("ignore")
     os.environ.update(environment, USAGE_DATA_OPT_OUT="True")
@@ -33,7 +32,7 @@ def program(task: str, folder: str, environment: dict[str, str]) -> None:
     objective = Objective(circuit, SparsePauliOp(["ZZ"], [1.0]))
     backend = open_backend(
         "ibm:fake_manila", spend=100, task=task, journal=Path(folder) / "jobs.sqlite", poll=0.05, back_off=0.2,
-        grace=GRACE_SECONDS, say=lambda line: None,
+        grace=grace, say=lambda line: None,
     )  # fmt: skip
     assert isinstance(backend, DeviceBackend)
     assert isinstance(backend.runner, PaidRunner)
