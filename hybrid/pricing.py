@@ -1,8 +1,11 @@
-"""What circuits and shots would take and cost on an IBM Quantum device: an estimate, and named so.
+"""What circuits and shots would take and cost on an IBM Quantum device, before any is made: an estimate, and named so.
+
+A backend prices its own transpiled circuits (`Plan.price`, `hybrid/devices/prices.py`); here nothing is transpiled.
 
 Time, by IBM's own formula: 2 s a job plus (repetition delay + circuit length) an execution. Source: IBM Quantum
 documentation, "Estimate job run time". Device times: the calibration data that qiskit-ibm-runtime 0.51 ships for
-`ibm_fez` (Heron r2). Price: pay-as-you-go, as published in May 2026.
+`ibm_fez` (Heron r2). Prices, pay-as-you-go, and delays: `hybrid/devices/prices.toml`. An ancilla's gates are left out:
+nanoseconds beside a delay of 250 microseconds.
 """
 
 from __future__ import annotations
@@ -12,7 +15,8 @@ from dataclasses import dataclass
 from qiskit import QuantumCircuit
 
 from classical.cost import Cost
-from hybrid.gradients.base import AbstractGradientEstimator
+from hybrid.devices.prices import DEFAULT_PLAN, Prices
+from hybrid.gradients.base import AbstractGradientEstimator, AbstractShotEstimator
 from hybrid.objective import Objective
 
 
@@ -25,9 +29,20 @@ class Device:
     two_qubit_seconds: float
     measure_seconds: float
     reset_seconds: float
-    repetition_seconds: float
-    job_seconds: float
-    dollars_per_second: float
+
+    @property
+    def repetition_seconds(self) -> float:
+        """Between two executions."""
+        return Prices.load().rep_delay_seconds
+
+    @property
+    def job_seconds(self) -> float:
+        """What a job takes beside its circuits."""
+        return Prices.load().job_seconds
+
+    @property
+    def dollars_per_second(self) -> float:
+        return Prices.load().of_plan(DEFAULT_PLAN)
 
 
 HERON = Device(
@@ -36,9 +51,6 @@ HERON = Device(
     two_qubit_seconds=84e-9,
     measure_seconds=1.56e-6,
     reset_seconds=1.58e-6,
-    repetition_seconds=250e-6,
-    job_seconds=2.0,
-    dollars_per_second=1.60,
 )
 
 # An RX or RY is two sx and frame changes, which take no time.
@@ -64,17 +76,18 @@ def device_cost(
     rows: int = 1,
     device: Device = HERON,
 ) -> Cost:
-    """Returns what gradients at `rows` parameter rows would cost as one job on `device`; all estimated.
+    """Returns what gradients at `rows` parameter rows would cost on `device`, one job a stage; all estimated.
 
     Raises:
         BudgetTooSmall: as the estimator's plan does.
     """
     planned = estimator.price(objective, rows=rows, total_shots=total_shots)
-    seconds = device.job_seconds + planned.shots * (
+    jobs = estimator.allocation.num_stages if isinstance(estimator, AbstractShotEstimator) else 1
+    seconds = jobs * device.job_seconds + planned.shots * (
         device.repetition_seconds + circuit_seconds(objective.circuit, device)
     )
     return planned + Cost(
-        jobs=1,
+        jobs=jobs,
         qpu_seconds=seconds,
         dollars=seconds * device.dollars_per_second,
         sources={"jobs": "computed", "qpu_seconds": "estimated", "dollars": "estimated"},

@@ -44,6 +44,8 @@ def http_status(error: BaseException) -> int | None:
     """The HTTP status behind an error of the client, which hides it in what the error was raised from."""
     seen: BaseException | None = error
     while seen is not None:
+        if type(seen).__name__ == "IBMNotAuthorizedError":
+            return 401
         for source in (seen, getattr(seen, "response", None)):
             status = getattr(source, "status_code", None)
             if isinstance(status, int):

@@ -87,7 +87,8 @@ class Intent:
 class Journal:
     """A file of jobs, by task and call number; several processes may use it at once.
 
-    Every change is on disk before the call returns (SQLite, synchronous).
+    Every change outlives a kill of the process. That a job is about to be sent is on disk, with all before it, when the
+    call returns, so it outlives a power cut too; what comes after could be found again by the job's tag.
 
     Raises:
         JournalUnwritable: when the file cannot be opened or written.
@@ -101,7 +102,7 @@ class Journal:
                 self.path, timeout=30, isolation_level=None, check_same_thread=False
             )
             self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=FULL")
+            self._connection.execute("PRAGMA synchronous=NORMAL")
             self._connection.executescript(_SCHEMA)
         except (OSError, sqlite3.Error) as error:
             raise JournalUnwritable(
@@ -165,7 +166,13 @@ class Journal:
 
     def attempted(self, tag: str) -> None:
         """Notes that a job is about to be sent: from here on it may exist."""
-        self._write("UPDATE jobs SET attempted = ? WHERE tag = ?", (time.time(), tag))
+        now = time.time()
+        self._write("PRAGMA synchronous=FULL")
+        self._write("BEGIN IMMEDIATE")
+        self._write("UPDATE jobs SET attempted = ? WHERE tag = ?", (now, tag))
+        self._write("INSERT INTO submissions VALUES (?)", (now,))
+        self._write("COMMIT")
+        self._write("PRAGMA synchronous=NORMAL")
 
     def submitted(self, tag: str, job_ids: Sequence[str]) -> None:
         """Notes the job of a tag; more than one id means that it was submitted twice."""
@@ -215,10 +222,6 @@ class Journal:
         """When jobs were sent, by any process, after `since`."""
         return [row[0] for row in self._read("SELECT at FROM submissions WHERE at > ? ORDER BY at", (since,))]
 
-    def note_submission(self, at: float) -> None:
-        """Notes that a job is being sent."""
-        self._write("INSERT INTO submissions VALUES (?)", (at,))
-
     def _entry(self, task: str, call: int, part: int) -> Entry:
         found = self._read(
             f"SELECT {_FIELDS} FROM jobs WHERE task = ? AND call = ? AND part = ?", (task, call, part)
@@ -228,7 +231,7 @@ class Journal:
     def _read(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         return self._connection.execute(statement, values).fetchall()
 
-    def _write(self, statement: str, values: Sequence[Any]) -> int:
+    def _write(self, statement: str, values: Sequence[Any] = ()) -> int:
         try:
             return self._connection.execute(statement, values).rowcount
         except sqlite3.Error as error:

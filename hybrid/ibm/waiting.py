@@ -53,11 +53,10 @@ class Pace:
     seconds: float = 60.0
 
     def wait(self, journal: Journal, sleep: Callable[[float], None] = time.sleep) -> None:
-        """Returns when a submission may be sent, and notes it."""
+        """Returns when a submission may be sent; `Journal.attempted` notes that it is."""
         while True:
             now = time.time()
             recent = journal.submission_times(now - self.seconds)
             if len(recent) < self.count:
-                journal.note_submission(now)
                 return
             sleep(max(0.01, recent[-self.count] + self.seconds - now))

@@ -287,7 +287,9 @@ def test_submissions_keep_their_pace_over_processes(tmp_path: Path) -> None:
     slept: list[float] = []
     pace = Pace(count=2, seconds=30.0)
     for _ in range(2):
-        pace.wait(Journal(tmp_path / "jobs.sqlite"), slept.append)
+        journal = Journal(tmp_path / "jobs.sqlite")
+        pace.wait(journal, slept.append)
+        journal.attempted("tag")
     assert slept == []
 
     def sleep(seconds: float) -> None:

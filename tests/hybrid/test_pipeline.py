@@ -139,8 +139,9 @@ def test_device_price_is_the_formula(case: EstimatorCase) -> None:
     cost = device_cost(case.estimator, objective, total_shots=50_000, rows=3)
     assert cost.shots == 150_000
     assert cost.circuits == 3 * case.estimator.allocation.num_stages * case.circuits(system)
-    assert cost.jobs == 1
-    seconds = 2 + 150_000 * (250e-6 + circuit_seconds(objective.circuit))
+    jobs = case.estimator.allocation.num_stages
+    assert cost.jobs == jobs
+    seconds = 2 * jobs + 150_000 * (250e-6 + circuit_seconds(objective.circuit))
     assert cost.qpu_seconds == pytest.approx(seconds)
     assert cost.dollars == pytest.approx(1.6 * seconds)
     assert cost.sources["dollars"] == cost.sources["qpu_seconds"] == "estimated"
