@@ -110,4 +110,4 @@ class AncillaCircuits(AbstractCircuits):
 
     def realised(self, target: Target) -> Iterator[tuple[Target, Tensor]]:
         for rotation in self.rotations.tolist():
-            yield with_ancilla(target, rotation), self.angles[None]
+            yield target.derived(rotation, with_ancilla), self.angles[None]

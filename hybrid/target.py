@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -27,6 +28,7 @@ class Target:
     _simulators: dict[tuple[torch.dtype, str, int | None], Statevector] = field(
         default_factory=dict, repr=False
     )
+    _derived: dict[int, Target] = field(default_factory=dict, repr=False)
 
     @property
     def num_observables(self) -> int:
@@ -38,3 +40,9 @@ class Target:
         if key not in self._simulators:
             self._simulators[key] = Statevector(self.program, dtype=dtype, device=device, max_bytes=max_bytes)
         return self._simulators[key]
+
+    def derived(self, rotation: int, make: Callable[[Target, int], Target]) -> Target:
+        """What `make` gives for a rotation, made once: a device transpiles each program anew."""
+        if rotation not in self._derived:
+            self._derived[rotation] = make(self, rotation)
+        return self._derived[rotation]

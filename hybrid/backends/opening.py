@@ -61,13 +61,11 @@ def open_aer(**backend_options: Any) -> DeviceBackend:
         from qiskit_aer.primitives import SamplerV2
     except ImportError as error:
         raise _missing("qiskit-aer", "aer") from error
-    return DeviceBackend(
-        runner=SamplerRunner(
-            make=lambda seed, _: SamplerV2(seed=seed, options={"backend_options": backend_options})
-        ),
-        transpiler=Transpiler(),
-        name="Aer",
-    )
+
+    def make(seed: int, _: int) -> Any:
+        return SamplerV2(seed=seed, options={"backend_options": backend_options})
+
+    return DeviceBackend(runner=SamplerRunner(make=make, seeded=True), transpiler=Transpiler(), name="Aer")
 
 
 def open_fake(
@@ -99,7 +97,7 @@ def open_fake(
         return Sampler(mode=backend, options=twirled_evenly({**given, "simulator": simulator}, shots))
 
     return DeviceBackend(
-        runner=SamplerRunner(make=make, equal_shots=True),
+        runner=SamplerRunner(make=make, equal_shots=True, seeded=True),
         transpiler=Transpiler(backend=backend, optimization_level=optimization_level, seed=seed),
         name=f"fake {device}",
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from qiskit.primitives import BackendSamplerV2, BaseSamplerV2, StatevectorSampler
+from qiskit.primitives import BackendSamplerV2, BaseSamplerV2
 from qiskit.providers import BackendV2
 
 from classical.cost import Cost
@@ -32,15 +32,17 @@ def from_sampler(
 
     Raises:
         TypeError: for what is no SamplerV2.
-        ValueError: for a StatevectorSampler with a whole number as seed, which gives equal rows equal shots.
+        ValueError: for a sampler with a whole number as seed: equal circuits, or calls, would get equal shots.
         UnusableResult: for a BackendSamplerV2 that does not read a prepared qubit.
     """
     if not isinstance(sampler, BaseSamplerV2):
         raise TypeError(f"Argument `sampler` must be a qiskit SamplerV2, but is a {type(sampler).__name__}.")
-    if isinstance(sampler, StatevectorSampler) and isinstance(sampler.seed, (int, np.integer)):
+    seed_of_all = _fixed_seed(sampler)
+    if seed_of_all is not None:
         raise ValueError(
-            f"Argument `sampler` has the seed {sampler.seed}, from which every row is drawn anew: shifted circuits "
-            "would share their noise. Give it a generator, `StatevectorSampler(seed=numpy.random.default_rng(seed))`."
+            f"Argument `sampler` has the fixed seed {seed_of_all}, from which circuits or calls are drawn anew: "
+            "shifted circuits would share their noise. Leave it out, give a StatevectorSampler a numpy Generator, or use "
+            "`open_backend`, which seeds every circuit from `rng`."
         )
     own = _backend_of(sampler) if backend is None else backend
     made = DeviceBackend(
@@ -139,6 +141,18 @@ def _backend_of(sampler: Any) -> Any:
     named = getattr(sampler, "backend", None)
     named = named() if callable(named) else named
     return named if isinstance(named, BackendV2) else None
+
+
+def _fixed_seed(sampler: Any) -> int | None:
+    """The whole number that a simulating sampler draws from each time, if it has one."""
+    options = getattr(sampler, "options", None)
+    places = [
+        getattr(sampler, "seed", None),
+        getattr(sampler, "_seed", None),
+        getattr(options, "seed_simulator", None),
+        getattr(getattr(options, "simulator", None), "seed_simulator", None),
+    ]
+    return next((int(seed) for seed in places if isinstance(seed, (int, np.integer))), None)
 
 
 def _wants_equal_shots(sampler: BaseSamplerV2) -> bool:

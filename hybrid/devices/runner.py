@@ -48,19 +48,27 @@ class SamplerRunner(AbstractRunner):
     """Runs jobs on a qiskit SamplerV2 of this process, which costs nothing.
 
     Args:
-        make: gives the sampler for a job's seed and its largest number of shots.
+        make: gives the sampler for a seed and the largest number of shots of a circuit.
         equal_shots: True for IBM's client.
+        seeded: whether `make` uses the seed. PUBs then run one by one, each with a seed of its own: IBM's client in
+            local mode, and Aer where shots differ, draw all PUBs of a call from the same random numbers.
     """
 
     make: Callable[[int, int], Any]
     equal_shots: bool = False
+    seeded: bool = False
 
     def price(self, job: Job) -> Cost:
         return Cost(jobs=1, sources={"jobs": "computed"})
 
     def run(self, job: Job, seed: int) -> Ran:
-        result = self.make(seed, job.most_shots).run(sampler_pubs(job)).result()
-        return Ran(bits=bits_of(result, job.shapes), cost=Cost(jobs=1, sources={"jobs": "measured"}))
+        calls = [Job(pubs=(pub,)) for pub in job.pubs] if self.seeded else [job]
+        seeds = np.random.SeedSequence(seed).generate_state(len(calls)) // 2  # samplers take 31 bits
+        bits: list[np.ndarray] = []
+        for call, own in zip(calls, seeds, strict=True):
+            result = self.make(int(own), job.most_shots).run(sampler_pubs(call)).result()
+            bits += bits_of(result, call.shapes)
+        return Ran(bits=tuple(bits), cost=Cost(jobs=1, sources={"jobs": "measured"}))
 
 
 def sampler_pubs(job: Job) -> list[tuple[Any, np.ndarray | None, int]]:

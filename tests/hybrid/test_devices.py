@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter
 from qiskit.primitives import BackendSamplerV2, StatevectorSampler
 from qiskit.providers import BackendV2, Options
 from qiskit.quantum_info import SparsePauliOp
@@ -45,18 +46,15 @@ def _runtime() -> DeviceBackend:
     pytest.importorskip("qiskit_ibm_runtime")
     from qiskit_ibm_runtime.executor_sampler import Sampler
 
-    options = {"simulator": {"seed_simulator": 3}}
-    return from_sampler(Sampler(mode=aer.AerSimulator(), options=options))  # pyright: ignore
+    return from_sampler(Sampler(mode=aer.AerSimulator()))
 
 
 SAMPLERS = {
     "StatevectorSampler": _statevector,
     "Aer SamplerV2": lambda: open_backend("aer"),
-    "BackendSamplerV2": lambda: from_sampler(
-        BackendSamplerV2(backend=aer.AerSimulator(), options={"seed_simulator": 7})
-    ),
+    "BackendSamplerV2": lambda: from_sampler(BackendSamplerV2(backend=aer.AerSimulator())),
     "IBM's client, local": _runtime,
-    "run(list)": lambda: from_vendor(aer.AerSimulator(), seed_simulator=9),
+    "run(list)": lambda: from_vendor(aer.AerSimulator()),
 }
 
 
@@ -136,9 +134,36 @@ def test_a_job_is_transpiled_once() -> None:
     assert len(backend.transpiler._programs) == 1
 
 
-def test_a_sampler_with_a_whole_number_as_seed_is_refused() -> None:
-    with pytest.raises(ValueError, match="share their noise"):
-        from_sampler(StatevectorSampler(seed=3))
+@pytest.mark.parametrize("name", ["aer", "fake:manila"])
+def test_circuits_of_a_job_do_not_share_their_noise(name: str) -> None:
+    pytest.importorskip("qiskit_ibm_runtime")
+    backend = open_backend(name)
+    assert isinstance(backend, DeviceBackend)
+    circuit = QuantumCircuit(1)
+    circuit.ry(Parameter("t"), 0)
+    plan = ParameterShift().plan(Objective(circuit, SparsePauliOp("Z")), [[0.0], [0.0]], total_shots=400)
+    job = backend.assembly(plan.requests() + plan.requests()).job
+    ran = backend.runner.run(job, seed=3)
+    # At slope one the outcomes are coins: two rows of 200 agree in half of their shots.
+    rows = [row for bits in ran.bits for row in bits[..., 0]]
+    agreement = [np.mean(a == b) for i, a in enumerate(rows) for b in rows[:i] if len(a) == len(b)]
+    assert max(agreement) < 0.5 + Z_LIMIT * 0.5 / 200**0.5
+    again = backend.runner.run(job, seed=3)
+    for first, second in zip(ran.bits, again.bits, strict=True):
+        np.testing.assert_array_equal(first, second)
+    assert not np.array_equal(backend.runner.run(job, seed=4).bits[0], ran.bits[0])
+
+
+def test_a_sampler_with_a_fixed_seed_is_refused() -> None:
+    from qiskit_aer.primitives import SamplerV2
+
+    for sampler in (
+        StatevectorSampler(seed=3),
+        BackendSamplerV2(backend=aer.AerSimulator(), options={"seed_simulator": 7}),
+        SamplerV2(seed=5),
+    ):
+        with pytest.raises(ValueError, match="share their noise"):
+            from_sampler(sampler)
     with pytest.raises(TypeError, match="must be a qiskit SamplerV2"):
         from_sampler("sampler")  # pyright: ignore
     with pytest.raises(TypeError, match="must be a qiskit BackendV2"):
