@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from qiskit.transpiler import generate_preset_pass_manager
 from qiskit_ibm_runtime import fake_provider
+from qiskit_ibm_runtime.executor.executor import QUANTUM_PROGRAM_PARAMS_CONVERTERS
 from qiskit_ibm_runtime.executor_sampler import Sampler
 from qiskit_ibm_runtime.executor_sampler.prepare import prepare
-from qiskit_ibm_runtime.executor.executor import QUANTUM_PROGRAM_PARAMS_CONVERTERS
 
 from hybrid import Objective, ParameterShift
 from hybrid.backends import DeviceBackend, Request, open_backend

@@ -71,9 +71,9 @@ class SamplerRunner(AbstractRunner):
         return Ran(bits=tuple(bits), cost=Cost(jobs=1, sources={"jobs": "measured"}))
 
 
-def sampler_pubs(job: Job) -> list[tuple[Any, np.ndarray | None, int]]:
+def sampler_pubs(job: Job) -> list[Any]:
     """The job as a SamplerV2 takes it; a circuit without parameters stands there once for each of its rows."""
-    made: list[tuple[Any, np.ndarray | None, int]] = []
+    made: list[Any] = []
     for pub in job.pubs:
         arguments = pub.arguments
         if arguments.shape[1]:

@@ -254,6 +254,7 @@ class PaidRunner(AbstractRunner):
         assert entry.job_id is not None
         job_id = entry.job_id
         ends = math.inf if self.patience.result is None else time.time() + self.patience.result
+        told = False
         while True:
             state, note = self._patiently(lambda: self.service.state(job_id), ends, job_id)
             if state == "done":
@@ -267,6 +268,11 @@ class PaidRunner(AbstractRunner):
                     f"Job {job_id} on {self.device} {what}{why}. It was billed {billed or 0.0:g} s; a rerun submits it "
                     "anew."
                 )
+            if not told:
+                self.say(
+                    f"{self.device}: job {job_id} is waiting; stopping here is safe, a rerun collects it."
+                )
+                told = True
             if time.time() > ends:
                 raise self._not_there(job_id, "it is waiting")
             time.sleep(self.patience.poll)

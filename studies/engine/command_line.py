@@ -55,10 +55,17 @@ def application(registry: Registry, more: Mapping[str, typer.Typer] | None = Non
         ] = None,
         shard: Annotated[str | None, typer.Option(help="Do only part k of N, such as 1/4.")] = None,
         limit: Annotated[int | None, typer.Option(help="Do at most this many of the missing tasks.")] = None,
+        spend: Annotated[float | None, typer.Option(help="Dollars that tasks may spend on QPUs.")] = None,
     ) -> None:
         """Run the tasks that have no result yet, then write the report."""
         request = verbs.RunRequest(
-            preset=preset, results=results, workers=workers, scheduler=scheduler, shard=shard, limit=limit
+            preset=preset,
+            results=results,
+            workers=workers,
+            scheduler=scheduler,
+            shard=shard,
+            limit=limit,
+            spend=spend,
         )
         raise typer.Exit(verbs.run(load_study(study, registry), request))
 

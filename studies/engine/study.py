@@ -44,6 +44,10 @@ class Study:
     """Small summaries by title, for the terminal and the report."""
     price: Callable[[Task], Cost] | None = None
     """What a task would cost, for the verb `plan`."""
+    bill: Callable[[Task], float] | None = None
+    """Dollars that a task really spends, on a QPU, about; `run` wants them allowed with `--spend`."""
+    free_seconds: float | None = None
+    """QPU seconds that a month of a free plan has, for the verb `plan`."""
     duration: Callable[[Task], float] | None = None
     """How long a task takes beside the others, in any unit, for the estimate of the time left."""
     time_limit_seconds: float = 600.0

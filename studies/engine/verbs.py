@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ from studies.engine.study import Study
 from studies.engine.task import SCHEMA, Task
 from studies.engine.terminal import print_grid
 
+SPEND_VARIABLE = "QTN_SPEND"
+"""Where tasks, in whatever process, find how many dollars they may spend together."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunRequest:
@@ -37,12 +41,16 @@ class RunRequest:
     scheduler: str | None = None
     shard: str | None = None
     limit: int | None = None
+    spend: float | None = None
+    """Dollars that tasks may spend on QPUs."""
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 0:
             raise ValueError(f"Argument `workers` must be at least 0, but is {self.workers}.")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"Argument `limit` must be at least 1, but is {self.limit}.")
+        if self.spend is not None and not self.spend >= 0:
+            raise ValueError(f"Argument `spend` must be at least 0 dollars, but is {self.spend}.")
         if self.scheduler is not None and self.workers is not None:
             raise ValueError("Argument `workers` must be left out with `scheduler`, which has its own.")
 
@@ -72,7 +80,13 @@ class RunRequest:
 
     def options(self) -> list[str]:
         """The options that repeat the run, without the place of the results."""
-        given = {"preset": self.preset, "workers": self.workers, "shard": self.shard, "limit": self.limit}
+        given = {
+            "preset": self.preset,
+            "workers": self.workers,
+            "shard": self.shard,
+            "limit": self.limit,
+            "spend": self.spend,
+        }
         words = [f"--{name} {value}" for name, value in given.items() if value is not None]
         return words if self.scheduler is None else [*words, "--scheduler ADDRESS"]
 
@@ -104,7 +118,28 @@ def plan(study: Study, preset: str, results: Path) -> None:
             if value != 0 or name in ("circuits", "shots", "qpu_seconds", "dollars"):
                 source = total.sources.get(name, "")
                 lines.append([name.replace("_", " "), "unknown" if value is None else value, source])
+        if study.free_seconds and total.qpu_seconds:
+            share = f"{total.qpu_seconds / study.free_seconds:.0%}"
+            lines.append(["of a free plan's month", share, total.sources.get("qpu_seconds", "")])
+    if study.bill is not None:
+        bill = sum(study.bill(task) for task in missing)
+        lines.append(
+            ["dollars really spent", round(bill, 2), "estimated; `run` wants --spend" if bill else ""]
+        )
     print_grid(grid_of(["plan of " + study.name, preset, "source"], lines))
+
+
+def _check_bill(study: Study, tasks: list[Task], spend: float | None) -> None:
+    """Refuses tasks that would spend more than is allowed; tells them, by the environment, what that is."""
+    bill = sum(study.bill(task) for task in tasks) if study.bill is not None else 0.0
+    if bill > (spend or 0.0):
+        allowed = "nothing is allowed" if spend is None else f"${spend:,.2f} are allowed"
+        raise BadRequest(
+            f"The tasks to do spend about ${bill:,.2f} on a QPU, but {allowed}: run with --spend {math.ceil(bill)} or "
+            "more. Nothing was submitted."
+        )
+    if spend is not None:
+        os.environ[SPEND_VARIABLE] = str(spend)
 
 
 def run(study: Study, request: RunRequest) -> int:
@@ -122,6 +157,7 @@ def run(study: Study, request: RunRequest) -> int:
         missing = [task for task in tasks if task.id not in done][: request.limit]
         before = [task for task in tasks if task.id in done]
         folder.write_settings(_settings(folder, study, request.preset))
+        _check_bill(study, missing, request.spend)
         print(f"{study.name}, {request.preset}: {len(missing)} tasks to do, {len(before)} done before.")
         with Progress(missing, len(before), study.duration) as progress:
             summary = run_tasks(

@@ -24,6 +24,7 @@ from tests.hybrid.samples import Z_LIMIT
 
 pytest.importorskip("qiskit_ibm_runtime")
 
+from studies.qpu_speed import payload_bytes, planned
 from tests.ibm_service import LoopbackService, Rules
 from tests.ibm_service.fault_table import CASES, outcome
 from tests.ibm_service.kills import run as run_kills
@@ -233,6 +234,15 @@ def test_jobs_are_listed_and_fetched_from_the_command_line(service: LoopbackServ
     assert "has no job 'nothing'" in refused.stderr
     journal = str(tmp_path / "none.sqlite")
     assert "There is no journal" in jobs("list").stderr
+
+
+def test_a_wide_gradient_is_a_small_payload() -> None:
+    _, plan = planned(20, 4)
+    backend = open_backend("fake:fez")
+    assert isinstance(backend, DeviceBackend)
+    job = backend.assembly(plan.requests()).job
+    assert (len(job.pubs), job.executions) == (2, 1_600_000)
+    assert payload_bytes(job) < 100_000
 
 
 def test_a_circuit_without_parameters_runs_too(service: LoopbackService, tmp_path: Path) -> None:

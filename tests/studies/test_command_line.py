@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from studies.engine.command_line import application, command_line
 from studies.engine.folder import Folder
 from studies.engine.reading import scan
 from studies.engine.study import Study
+from studies.engine.verbs import SPEND_VARIABLE
 from studies.registry import STUDIES
 from tests.studies import toy
 from tests.studies.conftest import ROOT
@@ -220,3 +222,29 @@ def test_unreadable_settings_are_a_sentence(capsys: pytest.CaptureFixture[str], 
     make_folder(tmp_path, {}).settings.write_text("{")
     status, _, errors = call(capsys, "report", "toy", "--results", str(tmp_path))
     assert status == 2 and "study.json must be JSON" in errors
+
+
+def test_tasks_that_spend_dollars_want_them_allowed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(SPEND_VARIABLE, raising=False)
+    paid = replace(toy.STUDY, bill=lambda task: 2.5, free_seconds=600.0)
+    results = str(tmp_path)
+
+    def paid_call(*arguments: str) -> tuple[int, str, str]:
+        status = command_line([*arguments, "--results", results], {"toy": paid})
+        return status, *capsys.readouterr()
+
+    assert re.search(r"dollars really spent +30 +estimated; `run` wants --spend", paid_call("plan", "toy")[1])
+    status, _, told = paid_call("run", "toy", "--workers", "0")
+    assert status == 2
+    assert told == (
+        "studies: The tasks to do spend about $30.00 on a QPU, but nothing is allowed: run with --spend 30 or more. "
+        "Nothing was submitted.\n"
+    )
+    assert "$29.00 are allowed" in paid_call("run", "toy", "--workers", "0", "--spend", "29")[2]
+    assert "at least 0 dollars" in paid_call("run", "toy", "--spend", "-1")[2]
+    assert paid_call("run", "toy", "--workers", "0", "--spend", "30", "--limit", "12")[0] == 0
+    assert os.environ[SPEND_VARIABLE] == "30.0"
+    # What is done costs nothing more.
+    assert paid_call("run", "toy", "--workers", "0")[0] == 0
