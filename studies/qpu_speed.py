@@ -67,7 +67,7 @@ def one_job(plan: Plan, repeats: int) -> tuple[float, float]:
 
 
 def one_job_a_circuit(plan: Plan) -> float:
-    """Seconds of the same circuits as other bridges run them: each transpiled and run by itself, with the same client."""
+    """Seconds of the same circuits as other bridges run them, each transpiled and run alone, with the same client."""
     backend = fake_provider.FakeManilaV2()
     bare = open_backend("aer")
     assert isinstance(bare, DeviceBackend)

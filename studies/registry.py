@@ -4,5 +4,6 @@ from __future__ import annotations
 
 STUDIES: dict[str, str] = {
     "gradient_scaling": "studies.gradient_scaling",
+    "qpu_gradients": "studies.qpu_gradients",
 }
 """The module of each study, by name. A module is imported when its study is asked for, not before."""
