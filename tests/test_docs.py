@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import sys
 import types
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -24,6 +26,12 @@ def test_the_pages_have_code_to_run() -> None:
 def test_code_on_the_page_prints_what_stands_below_it(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = types.ModuleType("page")
     monkeypatch.setitem(sys.modules, "page", module)
+    # What a page sets in the environment ends with it.
+    with mock.patch.dict(os.environ):
+        _run(page, module)
+
+
+def _run(page: Path, module: types.ModuleType) -> None:
     printed: str | None = None
     for language, text in _BLOCK.findall(page.read_text(encoding="utf-8")):
         if language == "python":

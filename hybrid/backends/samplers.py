@@ -41,8 +41,8 @@ def from_sampler(
     if seed_of_all is not None:
         raise ValueError(
             f"Argument `sampler` has the fixed seed {seed_of_all}, from which circuits or calls are drawn anew: "
-            "shifted circuits would share their noise. Leave it out, give a StatevectorSampler a numpy Generator, or use "
-            "`open_backend`, which seeds every circuit from `rng`."
+            "shifted circuits would share their noise. Leave it out, give a StatevectorSampler a numpy Generator, or "
+            "use `open_backend`, which seeds every circuit from `rng`."
         )
     own = _backend_of(sampler) if backend is None else backend
     made = DeviceBackend(
