@@ -86,6 +86,6 @@ def _opened(path: Path) -> Journal:
 def _row(entry: Entry) -> list[object]:
     state = f"{entry.state}, {len(entry.duplicates)} duplicates" if entry.duplicates else entry.state
     since = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.intended))
-    call = f"{entry.call}.{entry.part}" if entry.part else entry.call
+    call = "ended" if entry.call < 0 else f"{entry.call}.{entry.part}" if entry.part else entry.call
     figures = [entry.executions, entry.estimated_seconds, entry.billed_seconds, entry.estimated_dollars]
     return [entry.task, call, entry.backend, state, entry.job_id or "", *figures, since]

@@ -199,13 +199,9 @@ class Journal:
             (state, note, billed_seconds, tag),
         )
 
-    def reopened(self, tag: str, new_tag: str) -> None:
-        """A job that ended without a result, and was not billed for one, is intended anew."""
-        self._write(
-            "UPDATE jobs SET state = 'intended', tag = ?, job_id = NULL, attempted = NULL, duplicates = '[]', "
-            "intended = ?, note = '' WHERE tag = ?",
-            (new_tag, time.time(), tag),
-        )
+    def set_aside(self, tag: str) -> None:
+        """Frees the call of a job that ended without a result; the entry, and what it cost, stays under a call below 0."""
+        self._write("UPDATE jobs SET call = -rowid WHERE tag = ?", (tag,))
 
     def result(self, tag: str) -> tuple[np.ndarray, ...]:
         """Bits that `done` kept."""

@@ -173,9 +173,8 @@ class PaidRunner(AbstractRunner):
         entry, fresh = self.journal.claim(intent, _new_tag())
         if entry.state in ("failed", "cancelled"):
             self.say(f"{self.task}, call {call}: {entry.state} before ({entry.note}); submitted anew.")
-            self.journal.reopened(entry.tag, _new_tag())
-            entry, fresh = self.journal.claim(intent, "")
-            fresh = True
+            self.journal.set_aside(entry.tag)
+            entry, fresh = self.journal.claim(intent, _new_tag())
         if entry.job_id is None and not fresh and entry.attempted is not None:
             self._found(entry.tag, entry.attempted + self.patience.grace)
             entry, _ = self.journal.claim(intent, "")

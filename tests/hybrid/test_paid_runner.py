@@ -149,8 +149,13 @@ def test_a_failed_job_stops_and_a_rerun_submits_it_anew(state: Any, tmp_path: Pa
     with pytest.raises(JobFailed, match="It was billed 3 s; a rerun submits it anew") as caught:
         runner.run(_job(), seed=0)
     assert service.secret not in str(caught.value)
-    _runner(tmp_path, service).run(_job(), seed=0)
+    # What the first job cost counts: 4.80 dollars are gone.
+    price = runner.quote(_job()).dollars
+    with pytest.raises(TooExpensive, match=r"With the \$4.80"):
+        _runner(tmp_path, service, spend=price + 4.7).run(_job(), seed=0)
+    _runner(tmp_path, service, spend=price + 4.9).run(_job(), seed=0)
     assert len(service.jobs) == 2
+    assert [entry.state for entry in Journal(tmp_path / "jobs.sqlite").entries()] == [state, "done"]
 
 
 def test_a_job_that_takes_long_is_collected_later(tmp_path: Path) -> None:
