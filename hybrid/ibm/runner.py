@@ -123,7 +123,8 @@ class PaidRunner(AbstractRunner):
         if len(mine) == quote.jobs and all(entry.state in ("submitted", "done") for entry in mine):
             return
         rate = self.pricing.prices.of_plan(self.pricing.plan)
-        spent = sum(_dollars(entry, rate) for entry in entries if entry.call != call)
+        ended = ("failed", "cancelled")
+        spent = sum(_dollars(entry, rate) for entry in entries if entry.call != call or entry.state in ended)
         line = f"This needs {quote}"
         if self.spend is None:
             raise TooExpensive(
