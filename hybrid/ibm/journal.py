@@ -200,7 +200,7 @@ class Journal:
         )
 
     def set_aside(self, tag: str) -> None:
-        """Frees the call of a job that ended without a result; the entry, and what it cost, stays under a call below 0."""
+        """Frees the call of a job that ended without a result; its entry and cost stay, under a call below 0."""
         self._write("UPDATE jobs SET call = -rowid WHERE tag = ?", (tag,))
 
     def result(self, tag: str) -> tuple[np.ndarray, ...]:
