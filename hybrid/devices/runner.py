@@ -50,8 +50,8 @@ class SamplerRunner(AbstractRunner):
     Args:
         make: gives the sampler for a seed and the largest number of shots of a circuit.
         equal_shots: True for IBM's client.
-        seeded: whether `make` uses the seed. PUBs then run one by one, each with a seed of its own: IBM's client in
-            local mode, and Aer where shots differ, draw all PUBs of a call from the same random numbers.
+        seeded: whether `make` uses the seed. The job is then cut into calls with a seed each: IBM's client in local
+            mode draws all PUBs of a call from the same random numbers, Aer those with different shots.
     """
 
     make: Callable[[int, int], Any]
@@ -62,13 +62,18 @@ class SamplerRunner(AbstractRunner):
         return Cost(jobs=1, sources={"jobs": "computed"})
 
     def run(self, job: Job, seed: int) -> Ran:
-        calls = [Job(pubs=(pub,)) for pub in job.pubs] if self.seeded else [job]
+        calls: dict[int, list[int]] = {}
+        for i, pub in enumerate(job.pubs):
+            apart = i if self.equal_shots else pub.shots
+            calls.setdefault(apart if self.seeded else 0, []).append(i)
         seeds = np.random.SeedSequence(seed).generate_state(len(calls)) // 2  # samplers take 31 bits
-        bits: list[np.ndarray] = []
-        for call, own in zip(calls, seeds, strict=True):
+        bits: dict[int, np.ndarray] = {}
+        for own, places in zip(seeds, calls.values(), strict=True):
+            call = Job(pubs=tuple(job.pubs[i] for i in places))
             result = self.make(int(own), job.most_shots).run(sampler_pubs(call)).result()
-            bits += bits_of(result, call.shapes)
-        return Ran(bits=tuple(bits), cost=Cost(jobs=1, sources={"jobs": "measured"}))
+            bits |= dict(zip(places, bits_of(result, call.shapes), strict=True))
+        cost = Cost(jobs=1, sources={"jobs": "measured"})
+        return Ran(bits=tuple(bits[i] for i in range(len(job.pubs))), cost=cost)
 
 
 def sampler_pubs(job: Job) -> list[Any]:
