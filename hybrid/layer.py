@@ -62,6 +62,15 @@ class QuantumLayer(nn.Module):
         rng: np.random.Generator,
     ) -> None:
         super().__init__()
+        if not isinstance(rng, np.random.Generator):
+            raise TypeError(
+                "Argument `rng` must be a numpy Generator, as `numpy.random.default_rng(seed)` is, from which initial "
+                f"weights are drawn too, but is {rng!r}."
+            )
+        if isinstance(inputs, Parameter) or not all(isinstance(each, Parameter) for each in inputs):
+            raise TypeError(
+                f"Argument `inputs` must be a list of the circuit's parameters, but is {inputs!r}."
+            )
         self.function = Differentiable(
             objective,
             estimator=estimator,
@@ -105,6 +114,8 @@ class QuantumLayer(nn.Module):
         return theta
 
     def forward(self, inputs: Tensor) -> Tensor:
+        if not isinstance(inputs, Tensor):
+            raise TypeError(f"Argument `inputs` must be a torch tensor, but is a {type(inputs).__name__}.")
         if inputs.ndim == 0 or inputs.shape[-1] != len(self._input_index):
             raise ValueError(
                 f"Argument `inputs` must have shape (..., {len(self._input_index)}), but has shape "

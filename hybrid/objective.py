@@ -251,6 +251,11 @@ def _checked(observable: SparsePauliOp | Pauli, num_qubits: int) -> SparsePauliO
             f"Argument `observable` must be a qiskit SparsePauliOp or a list of them, but holds a "
             f"{type(observable).__name__}."
         )
+    if SparsePauliOp(observable).parameters:
+        raise ValueError(
+            f"Argument `observable` must have numbers as coefficients, but has the parameters "
+            f"{[parameter.name for parameter in SparsePauliOp(observable).parameters]}."
+        )
     operator = SparsePauliOp(observable).simplify(atol=0, rtol=0)
     if operator.num_qubits != num_qubits:
         raise ValueError(

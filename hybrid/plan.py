@@ -115,6 +115,9 @@ class Plan:
 
         Of two stages, the second is priced as if it went as evenly as the first.
         """
+        if not isinstance(backend, AbstractBackend):
+            raise TypeError(f"Argument `backend` must be a backend such as Exact(), but is {backend!r}.")
+        backend.check(self.total_shots, np.random.default_rng(0))
         if self.total_shots is None:
             return self.cost
         first = sum(int(part.shots.sum()) for part in self.parts if part.shots is not None)

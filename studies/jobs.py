@@ -50,8 +50,8 @@ def fetch(journal: _Journal = _JOURNAL, task: _Task = None) -> None:
 
     book = _opened(journal)
     try:
-        for line in collect(book, IBMService(), task):
-            print(line)
+        lines = list(collect(book, IBMService(), task))
+        print("\n".join(lines) or "Nothing to fetch: every job has its result and bill.")
     except IBMFailure as error:
         raise BadRequest(str(error)) from None
 
@@ -74,13 +74,16 @@ def cancel(
 
 
 def _opened(path: Path) -> Journal:
-    from hybrid.ibm.journal import Journal
+    from hybrid.ibm.journal import Journal, JournalUnwritable
 
     if not path.exists():
         raise BadRequest(
             f"There is no journal {path}: nothing was submitted from here, or name it with --journal."
         )
-    return Journal(path)
+    try:
+        return Journal(path)
+    except JournalUnwritable as error:
+        raise BadRequest(str(error)) from None
 
 
 def _row(entry: Entry) -> list[object]:

@@ -167,6 +167,10 @@ class ZeroNoise(AbstractDeviceBackend):
                 "Argument `backend` must be a device, as `open_backend('fake:manila')` is, or a ReadoutMitigated one, "
                 f"but is a {type(self.backend).__name__}."
             )
+        if not isinstance(self.scales, Sequence) or not all(type(scale) is int for scale in self.scales):
+            raise ValueError(
+                f"Argument `scales` must be odd numbers that rise, two or more, but is {self.scales!r}."
+            )
         rising = all(a < b for a, b in zip(self.scales, self.scales[1:], strict=False))
         if (
             len(self.scales) < 2
@@ -175,7 +179,7 @@ class ZeroNoise(AbstractDeviceBackend):
             or any(scale % 2 == 0 for scale in self.scales)
         ):
             raise ValueError(
-                f"Argument `scales` must be odd numbers that rise, two or more, but is {self.scales}."
+                f"Argument `scales` must be odd numbers that rise, two or more, but is {self.scales!r}."
             )
         if self.degree is not None and not 1 <= self.degree < len(self.scales):
             raise ValueError(

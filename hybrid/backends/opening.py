@@ -56,8 +56,12 @@ def _called(name: str, make: Callable[..., AbstractBackend], options: Mapping[st
 
 
 def open_aer(**backend_options: Any) -> DeviceBackend:
-    """Returns Aer's SamplerV2 as a backend; options go to the AerSimulator, as `noise_model`."""
+    """Returns Aer's SamplerV2 as a backend; options go to the AerSimulator, as `noise_model`.
+
+    With a noise model, circuits are translated to the gates that it names, and not shortened.
+    """
     try:
+        from qiskit_aer import AerSimulator
         from qiskit_aer.primitives import SamplerV2
     except ImportError as error:
         raise _missing("qiskit-aer", "aer") from error
@@ -65,7 +69,11 @@ def open_aer(**backend_options: Any) -> DeviceBackend:
     def make(seed: int, _: int) -> Any:
         return SamplerV2(seed=seed, options={"backend_options": backend_options})
 
-    return DeviceBackend(runner=SamplerRunner(make=make, seeded=True), transpiler=Transpiler(), name="Aer")
+    noisy = backend_options.get("noise_model") is not None
+    transpiler = (
+        Transpiler(backend=AerSimulator(**backend_options), optimization_level=0) if noisy else Transpiler()
+    )
+    return DeviceBackend(runner=SamplerRunner(make=make, seeded=True), transpiler=transpiler, name="Aer")
 
 
 def open_fake(
@@ -148,8 +156,19 @@ def open_ibm(
         raise ValueError(f"Argument `mode` must be one of {list(get_args(Mode))}, but is {mode!r}.")
     if mode == "session" and most_seconds is None:
         raise ValueError("Argument `most_seconds` must be given for a session, which bills the clock.")
-    if spend is not None and not (isinstance(spend, (int, float)) and spend >= 0):
+    if spend is not None and not (_is_number(spend) and spend >= 0):
         raise ValueError(f"Argument `spend` must be a number of dollars, at least 0, but is {spend!r}.")
+    if most_seconds is not None and not (_is_number(most_seconds) and most_seconds > 0):
+        raise ValueError(f"Argument `most_seconds` must be a positive number, but is {most_seconds!r}.")
+    if task is not None and not (isinstance(task, str) and task):
+        raise ValueError(f"Argument `task` must be a name, but is {task!r}.")
+    if say is not None and not callable(say):
+        raise ValueError(f"Argument `say` must be a function of a line, as `print` is, but is {say!r}.")
+    for name, value in patience.items():
+        if not (_is_number(value) and value >= 0):
+            raise ValueError(f"Argument `{name}` must be a number, at least 0, but is {value!r}.")
+    if not isinstance(journal, (str, Path)):
+        raise ValueError(f"Argument `journal` must be a path, but is {journal!r}.")
     table = Prices.load(prices)
     rate = table.of_plan(plan)
     book = Journal(journal)
@@ -187,6 +206,10 @@ def open_ibm(
     )
     transpiler = Transpiler(backend=backend, optimization_level=optimization_level, seed=seed)
     return DeviceBackend(runner=runner, transpiler=transpiler, name=f"ibm {device}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _missing(package: str, extra: str) -> ValueError:

@@ -137,7 +137,13 @@ def _bits(counts: dict[str, int], num_bits: int, shots: int) -> np.ndarray:
 
 
 def _backend_of(sampler: Any) -> Any:
-    """The device that a sampler names, as `backend` or `backend()`, where it is one to transpile for."""
+    """The device that a sampler names, as `backend` or `backend()`, where it is one to transpile for.
+
+    Of Aer's sampler its simulator, where that has a noise model: noise stands on gates by their names.
+    """
+    own = getattr(sampler, "_backend", None)
+    if type(sampler).__module__.startswith("qiskit_aer") and isinstance(own, BackendV2):
+        return own if getattr(own.options, "noise_model", None) is not None else None
     named = getattr(sampler, "backend", None)
     named = named() if callable(named) else named
     return named if isinstance(named, BackendV2) else None

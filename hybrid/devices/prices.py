@@ -51,6 +51,8 @@ class Prices:
         Raises:
             ValueError: for a file that is missing or lacks an entry.
         """
+        if path is not None and not isinstance(path, (str, Path)):
+            raise ValueError(f"Argument `prices` must be the path of a price table, but is {path!r}.")
         return _load(Path(path or os.environ.get(PRICES_VARIABLE) or _OWN))
 
     def of_plan(self, plan: str) -> float:
@@ -66,7 +68,7 @@ class Prices:
 def _load(path: Path) -> Prices:
     try:
         table = tomllib.loads(path.read_text())
-        return Prices(
+        made = Prices(
             date=str(table["date"]),
             source=str(table["source"]),
             dollars_per_second={name: float(each) for name, each in table["dollars_per_second"].items()},
@@ -75,6 +77,10 @@ def _load(path: Path) -> Prices:
             job_seconds=float(table["job"]["overhead_seconds"]),
             rep_delay_seconds=float(table["job"]["rep_delay_seconds"]),
         )
+        figures = [*made.dollars_per_second.values(), made.job_seconds, made.rep_delay_seconds]
+        if min(figures) < 0 or made.open_seconds <= 0:
+            raise ValueError("a figure is negative")
+        return made
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(
             f"The price table {path} cannot be read ({type(error).__name__}: {error}): copy {_OWN.name} from the "

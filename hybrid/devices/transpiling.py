@@ -104,7 +104,7 @@ class Transpiler:
         if circuit.num_qubits > (self.target.num_qubits or 0):
             raise DoesNotFit(
                 f"The circuit has {circuit.num_qubits} qubits, but {self.name} has {self.target.num_qubits}: use a "
-                "larger device or a smaller circuit."
+                "larger device or a smaller circuit; a rule with an ancilla needs one qubit more than ParameterShift."
             )
         return self._run(circuit, None)
 

@@ -65,7 +65,9 @@ def cancel(journal: Journal, service: AbstractService, job_id: str) -> str:
         try:
             within(_REPLY_SECONDS, lambda: service.cancel(job_id), "a cancellation")
         except Exception as error:
-            raise IBMFailure(f"Job {job_id} was not cancelled: {service.in_short(error)}.") from None
+            raise IBMFailure(
+                f"Job {job_id} was not cancelled: {service.in_short(error).rstrip('.')}."
+            ) from None
         if job_id == entry.job_id:
             journal.ended(entry.tag, "cancelled", "cancelled by hand", service.billed_seconds(job_id))
         return f"Job {job_id} is cancelled."

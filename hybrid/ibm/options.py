@@ -15,7 +15,14 @@ def checked_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
     """The options as a dictionary; raises ValueError for those that the Sampler does not know, or private results."""
     from qiskit_ibm_runtime.options_models import SamplerOptions
 
+    if options is not None and not isinstance(options, Mapping):
+        raise ValueError(f"Argument `options` must be a dictionary, but is {options!r}.")
     given = dict(options or {})
+    if "default_shots" in given:
+        raise ValueError("Option `default_shots` has no meaning here: `total_shots` says how many there are.")
+    delay = given.get("execution", {}).get("rep_delay")
+    if delay is not None and not (isinstance(delay, (int, float)) and delay >= 0):
+        raise ValueError(f"Option `execution.rep_delay` must be seconds, at least 0, but is {delay!r}.")
     try:
         SamplerOptions(**given)
     except ValueError as error:

@@ -82,6 +82,7 @@ class PaidRunner(AbstractRunner):
     say: Callable[[str], None] = print
     equal_shots: bool = True
     _calls: itertools.count[int] = field(default_factory=itertools.count, repr=False)
+    _closed: bool = field(default=False, repr=False)
 
     def quote(self, job: Job) -> Quote:
         """The price of a job, split where it must be."""
@@ -91,6 +92,8 @@ class PaidRunner(AbstractRunner):
         return self.quote(job).cost
 
     def run(self, job: Job, seed: int) -> Ran:
+        if self._closed:
+            raise IBMFailure(f"The backend of {self.device} is closed: open a new one.")
         call = next(self._calls)
         whole = split(job, self.limits)
         quotes = [self.pricing.quote(part) for part in whole.parts]
@@ -110,6 +113,7 @@ class PaidRunner(AbstractRunner):
 
     def close(self) -> None:
         self.service.close()
+        self._closed = True
 
     # --- what it costs --------------------------------------------------------------------------------
 
@@ -221,6 +225,11 @@ class PaidRunner(AbstractRunner):
     def _found(self, tag: str, until: float) -> bool:
         """Searches for a job that was sent without a reply, until it must have shown."""
         unanswered, wait = 0, self.patience.back_off
+        if until > time.time() + 1:
+            left = until - time.time()
+            self.say(
+                f"{self.device}: a job may have been taken without a reply; searching for it for {left:.0f} s."
+            )
         while True:
             now = time.time()
             try:

@@ -332,3 +332,33 @@ def test_a_rule_that_refuses_a_circuit_refuses_it_on_a_device_too() -> None:
     arguments: Any = arguments_for(backend)
     with pytest.raises(CannotShare):
         case.estimator.gradient(several().objective(), THETA, **arguments)
+
+
+@pytest.mark.parametrize("form", ["open_backend", "from_sampler"])
+def test_noise_of_named_gates_meets_gates_of_other_names(form: str) -> None:
+    from qiskit_aer.noise import NoiseModel, depolarizing_error
+    from qiskit_aer.primitives import SamplerV2
+
+    model = NoiseModel()
+    model.add_all_qubit_quantum_error(depolarizing_error(0.3, 2), ["cx"])
+    if form == "open_backend":
+        backend = open_backend("aer", noise_model=model)
+    else:
+        backend = from_sampler(SamplerV2(options={"backend_options": {"noise_model": model}}))
+    circuit = QuantumCircuit(2)
+    circuit.rzz(0.0, 0, 1)
+    circuit.rxx(Parameter("t"), 0, 1)  # no gate of the model
+    objective = Objective(circuit, SparsePauliOp("ZZ"))
+    value = objective.value([0.0], backend=backend, total_shots=4_000, rng=np.random.default_rng(0))
+    # Two CNOT for each such rotation that is left: at most 0.7 of the value without noise.
+    assert float(value.values) < 0.8
+
+
+def test_a_plan_without_shots_has_no_price_on_a_device_and_one_with_shots_none_on_exact() -> None:
+    objective = several().objective()
+    with pytest.raises(ValueError, match="has no exact values"):
+        ParameterShift().plan(objective, THETA).price(open_backend("aer"))
+    with pytest.raises(ValueError, match="which has no shots"):
+        ParameterShift().plan(objective, THETA, total_shots=1_000).price(Exact())
+    with pytest.raises(TypeError, match="must be a backend"):
+        ParameterShift().plan(objective, THETA, total_shots=1_000).price("aer")  # pyright: ignore

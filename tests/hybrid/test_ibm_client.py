@@ -144,6 +144,15 @@ BAD = [
     ({"budget": 3}, ValueError, "has no option 'budget'"),
     ({"options": {"environment": {"private": True}}}, ValueError, "read only once"),
     ({"options": {"twirl": True}}, ValueError, "twirl"),
+    ({"options": "twirling"}, ValueError, "must be a dictionary"),
+    ({"options": {"default_shots": 7}}, ValueError, "has no meaning here"),
+    ({"options": {"execution": {"rep_delay": -1}}}, ValueError, "at least 0"),
+    ({"mode": "session", "most_seconds": "60"}, ValueError, "must be a positive number"),
+    ({"task": 5}, ValueError, "must be a name"),
+    ({"poll": -1}, ValueError, "at least 0"),
+    ({"journal": 5}, ValueError, "must be a path"),
+    ({"prices": 5}, ValueError, "must be the path"),
+    ({"spend": True}, ValueError, "number of dollars"),
 ]  # fmt: skip
 
 

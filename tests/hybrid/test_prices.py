@@ -82,11 +82,15 @@ def test_a_price_table_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_a_bad_price_table_or_plan_is_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "bad.toml"
-    path.write_text("date = 1")
+    (tmp_path / "old.toml").write_text("date = 1")
     with pytest.raises(ValueError, match="cannot be read"):
-        Prices.load(path)
+        Prices.load(tmp_path / "old.toml")
     with pytest.raises(ValueError, match="cannot be read"):
         Prices.load(tmp_path / "none.toml")
+    own = Path(price_module.__file__).with_name("prices.toml").read_text()
+    path.write_text(own.replace("flex = 1.20", "flex = -1.20"))
+    with pytest.raises(ValueError, match="a figure is negative"):
+        Prices.load(path)
     with pytest.raises(ValueError, match="must be one of"):
         Prices.load().of_plan("golden")
 
