@@ -149,8 +149,9 @@ def open_ibm(
         ValueError: for options that do not fit.
     """
     from hybrid.ibm.journal import Journal
-    from hybrid.ibm.runner import PaidRunner, Patience
+    from hybrid.ibm.runner import PaidRunner
     from hybrid.ibm.service import IBMService, Mode
+    from hybrid.ibm.waiting import Patience
 
     if mode not in get_args(Mode):
         raise ValueError(f"Argument `mode` must be one of {list(get_args(Mode))}, but is {mode!r}.")

@@ -21,7 +21,6 @@ from hybrid.ibm.errors import (
     JobFailed,
     NotThereYet,
     Refused,
-    TooExpensive,
     TooLarge,
     http_status,
     is_final,
@@ -29,32 +28,12 @@ from hybrid.ibm.errors import (
 from hybrid.ibm.journal import Entry, Intent, Journal
 from hybrid.ibm.limits import Limits, split
 from hybrid.ibm.service import AbstractService
-from hybrid.ibm.waiting import NoReply, Pace, within
+from hybrid.ibm.spending import billed, refuse_above
+from hybrid.ibm.waiting import NoReply, Pace, Patience, within
 
 # Of the estimated QPU seconds, what the service is told to stop at.
 _MARGIN, _LEAST_MARGIN_SECONDS = 1.25, 10.0
 _RATE_LIMIT = 429
-
-
-@dataclass(frozen=True, kw_only=True)
-class Patience:
-    """How long things are waited for, in seconds.
-
-    Args:
-        result: for a job's result; None for as long as it takes.
-        reply: for one answer of the service.
-        grace: until a job that was sent without a reply must show in the service's listing.
-        poll: between questions.
-        tries: submissions of one job that fail before it is given up for now.
-        back_off: before the second try; doubled for each further one.
-    """
-
-    result: float | None = None
-    reply: float = 60.0
-    grace: float = 120.0
-    poll: float = 2.0
-    tries: int = 6
-    back_off: float = 2.0
 
 
 @dataclass(kw_only=True, eq=False)
@@ -103,61 +82,25 @@ class PaidRunner(AbstractRunner):
                     f"The job would take about {quote.qpu_seconds:,.0f} s of QPU time, above the "
                     f"{self.limits.seconds:,.0f} s that one job may take: use fewer shots or circuits."
                 )
-        self._afford(call, self.pricing.quote(*whole.parts))
+        entries = self.journal.entries(self.task)
+        refuse_above(self.spend, entries, call, self.pricing.quote(*whole.parts), self.pricing, self.task)
         entries = [
             self._secured(part, call, i, quote)
             for i, (part, quote) in enumerate(zip(whole.parts, quotes, strict=True))
         ]
         bits = [self._collected(entry) for entry in entries]
-        return Ran(bits=whole.joined(bits, len(job.pubs)), cost=self._billed(call))
+        return Ran(
+            bits=whole.joined(bits, len(job.pubs)),
+            cost=billed(self.journal.entries(self.task), call, self.pricing),
+        )
 
     def close(self) -> None:
         self.service.close()
         self._closed = True
 
-    # --- what it costs --------------------------------------------------------------------------------
-
     def _bound(self, quote: Quote) -> int:
+        """QPU seconds at which the service is told to stop."""
         return math.ceil(max(_MARGIN * quote.qpu_seconds, quote.qpu_seconds + _LEAST_MARGIN_SECONDS))
-
-    def _afford(self, call: int, quote: Quote) -> None:
-        """Refuses to go on where the task would cost more than it may."""
-        entries = self.journal.entries(self.task)
-        mine = [entry for entry in entries if entry.call == call and entry.attempted is not None]
-        if len(mine) == quote.jobs and all(entry.state in ("submitted", "done") for entry in mine):
-            return
-        rate = self.pricing.prices.of_plan(self.pricing.plan)
-        ended = ("failed", "cancelled")
-        spent = sum(_dollars(entry, rate) for entry in entries if entry.call != call or entry.state in ended)
-        line = f"This needs {quote}"
-        if self.spend is None:
-            raise TooExpensive(
-                f"{line}. Nothing was submitted: allow it with spend={math.ceil(quote.dollars)} (dollars) or more."
-            )
-        if spent + quote.dollars > self.spend:
-            raise TooExpensive(
-                f"{line}. With the ${spent:,.2f} that the task {self.task!r} has used this is above the "
-                f"${self.spend:,.2f} that `spend` allows; nothing was submitted."
-            )
-
-    def _billed(self, call: int) -> Cost:
-        entries = [entry for entry in self.journal.entries(self.task) if entry.call == call]
-        rate = self.pricing.prices.of_plan(self.pricing.plan)
-        known = all(entry.billed_seconds is not None for entry in entries)
-        seconds = sum(
-            (entry.estimated_seconds or 0.0) if entry.billed_seconds is None else entry.billed_seconds
-            for entry in entries
-        )
-        return Cost(
-            jobs=len(entries),
-            qpu_seconds=seconds,
-            dollars=seconds * rate,
-            sources={
-                "jobs": "measured",
-                "qpu_seconds": "measured" if known else "estimated",
-                "dollars": "computed" if known else "estimated",
-            },
-        )
 
     # --- exactly one submission -----------------------------------------------------------------------
 
@@ -323,13 +266,6 @@ class PaidRunner(AbstractRunner):
 
     def _cleaned(self, text: str) -> str:
         return self._in_short(RuntimeError(text)).removeprefix("RuntimeError: ")
-
-
-def _dollars(entry: Entry, rate: float) -> float:
-    """What an entry has cost: as billed, else as estimated once it was sent."""
-    if entry.billed_seconds is not None:
-        return entry.billed_seconds * rate
-    return (entry.estimated_dollars or 0.0) if entry.attempted is not None else 0.0
 
 
 def _new_tag() -> str:

@@ -60,3 +60,24 @@ class Pace:
             if len(recent) < self.count:
                 return
             sleep(max(0.01, recent[-self.count] + self.seconds - now))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How long things are waited for, in seconds.
+
+    Args:
+        result: for a job's result; None for as long as it takes.
+        reply: for one answer of the service.
+        grace: until a job that was sent without a reply must show in the service's listing.
+        poll: between questions.
+        tries: submissions of one job that fail before it is given up for now.
+        back_off: before the second try; doubled for each further one.
+    """
+
+    result: float | None = None
+    reply: float = 60.0
+    grace: float = 120.0
+    poll: float = 2.0
+    tries: int = 6
+    back_off: float = 2.0

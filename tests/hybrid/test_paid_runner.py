@@ -29,8 +29,8 @@ from hybrid.ibm.errors import (
 from hybrid.ibm.journal import Intent, Journal, JournalConflict, JournalUnwritable
 from hybrid.ibm.limits import Limits
 from hybrid.ibm.managing import cancel, collect
-from hybrid.ibm.runner import PaidRunner, Patience
-from hybrid.ibm.waiting import NoReply, Pace, within
+from hybrid.ibm.runner import PaidRunner
+from hybrid.ibm.waiting import NoReply, Pace, Patience, within
 from tests.hybrid.paid_service import MemoryService, hanging, raising
 
 
