@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -47,6 +48,14 @@ class AbstractDeviceBackend(AbstractBackend):
         assert shots is not None
         (measured,) = self.run_together([Request(target=target, circuits=circuits, shots=shots)], rng=rng)
         return measured
+
+    @abstractmethod
+    def run_together(self, requests: Sequence[Request], *, rng: np.random.Generator | None) -> list[Measured]:
+        """Returns what each request gives, from one job."""
+
+    @abstractmethod
+    def price(self, requests: Sequence[Request]) -> Cost:
+        """Returns what that job will cost."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
