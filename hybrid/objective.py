@@ -19,6 +19,7 @@ from classical.cost import Cost
 from classical.measurement import AbstractMeasurementGroup
 from classical.program import Program
 from hybrid.allocation import AbstractAllocation, Uniform
+from hybrid.allocation.base import checked_allocation
 from hybrid.circuits import FreeCircuits
 from hybrid.compiling import compile_circuit
 from hybrid.grouping import Grouping, measurement_groups
@@ -206,6 +207,8 @@ class Objective:
         default. Raises `BudgetTooSmall` when there are fewer than two shots a basis.
         """
         rows, batch = self.rows(theta)
+        if allocation is not None:
+            checked_allocation(allocation)
         part = Part(
             target=self.target,
             circuits=FreeCircuits(angles=self.program.angles(rows.detach())[None]),

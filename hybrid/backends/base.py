@@ -68,6 +68,18 @@ class Request:
     folding: int = 1
 
 
+def require_shots(
+    total_shots: int | Tensor | None, rng: np.random.Generator | None, *, where: str, without: str
+) -> None:
+    """Raises ValueError for a sampling backend, named by `where`, without shots (`without` says the way out) or rng."""
+    if total_shots is None:
+        raise ValueError(f"Argument `total_shots` must be given {where}{without}")
+    if not isinstance(rng, np.random.Generator):
+        raise ValueError(
+            f"Argument `rng` must be a numpy Generator {where}, as `numpy.random.default_rng(seed)` is, but is {rng!r}."
+        )
+
+
 class AbstractBackend(ABC):
     """Runs the circuits of a target."""
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from classical.cost import Cost
-from hybrid.backends.base import AbstractBackend, Measured, Request
+from hybrid.backends.base import AbstractBackend, Measured, Request, require_shots
 from hybrid.circuits import AbstractCircuits, AncillaCircuits
 from hybrid.devices.jobs import Assembly, assembled
 from hybrid.devices.moments import Sums
@@ -25,16 +25,8 @@ class AbstractDeviceBackend(AbstractBackend):
     """A backend whose circuits have shots and whose device noise can be scaled by folding gates."""
 
     def check(self, total_shots: int | Tensor | None, rng: np.random.Generator | None) -> None:
-        if total_shots is None:
-            raise ValueError(
-                "Argument `total_shots` must be given on a device, which has no exact values: use the backend Exact "
-                "for those."
-            )
-        if not isinstance(rng, np.random.Generator):
-            raise ValueError(
-                "Argument `rng` must be a numpy Generator on a device, as `numpy.random.default_rng(seed)` is, but is "
-                f"{rng!r}."
-            )
+        without = ", which has no exact values: use the backend Exact for those."
+        require_shots(total_shots, rng, where="on a device", without=without)
 
     def run(
         self,

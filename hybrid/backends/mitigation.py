@@ -17,7 +17,7 @@ from hybrid.devices.jobs import Assembly, Pub
 from hybrid.devices.moments import moments, unpacked
 from hybrid.devices.readout import Readout
 from hybrid.devices.transpiling import measured_places
-from hybrid.shots import apportion
+from hybrid.shots import apportion, whole_shots
 
 # Shots of a row from which the sensitivity to readout errors is taken; it needs no more.
 _SENSITIVITY_SHOTS = 1024
@@ -46,7 +46,7 @@ class ReadoutMitigated(AbstractDeviceBackend):
                 f"Argument `backend` must be a device, as `open_backend('fake:manila')` is, but is a "
                 f"{type(self.backend).__name__}; zero-noise extrapolation goes around this wrapper."
             )
-        if self.calibration_shots < 1:
+        if whole_shots(self.calibration_shots, "calibration_shots") < 1:
             raise ValueError(
                 f"Argument `calibration_shots` must be at least 1, but is {self.calibration_shots}."
             )

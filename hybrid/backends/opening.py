@@ -6,6 +6,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
 
@@ -95,7 +96,8 @@ def open_fake(
     }
     if device.lower() not in kinds:
         raise ValueError(
-            f"Argument `name` must be fake: and one of {sorted(kinds)}, but is {'fake:' + device!r}."
+            f"Argument `name` must be fake: and one of {get_close_matches(device.lower(), kinds) or sorted(kinds)}, "
+            f"but is {'fake:' + device!r}."
         )
     backend = getattr(fake_provider, kinds[device.lower()])()
     given = checked_options(options)
@@ -150,42 +152,16 @@ def open_ibm(
     """
     from hybrid.ibm.journal import Journal
     from hybrid.ibm.runner import PaidRunner
-    from hybrid.ibm.service import IBMService, Mode
+    from hybrid.ibm.service import IBMService
     from hybrid.ibm.waiting import Patience
 
-    if mode not in get_args(Mode):
-        raise ValueError(f"Argument `mode` must be one of {list(get_args(Mode))}, but is {mode!r}.")
-    if mode == "session" and most_seconds is None:
-        raise ValueError("Argument `most_seconds` must be given for a session, which bills the clock.")
-    if spend is not None and not (_is_number(spend) and spend >= 0):
-        raise ValueError(f"Argument `spend` must be a number of dollars, at least 0, but is {spend!r}.")
-    if most_seconds is not None and not (_is_number(most_seconds) and most_seconds > 0):
-        raise ValueError(f"Argument `most_seconds` must be a positive number, but is {most_seconds!r}.")
-    if task is not None and not (isinstance(task, str) and task):
-        raise ValueError(f"Argument `task` must be a name, but is {task!r}.")
-    if say is not None and not callable(say):
-        raise ValueError(f"Argument `say` must be a function of a line, as `print` is, but is {say!r}.")
-    for name, value in patience.items():
-        if not (_is_number(value) and value >= 0):
-            raise ValueError(f"Argument `{name}` must be a number, at least 0, but is {value!r}.")
-    if not isinstance(journal, (str, Path)):
-        raise ValueError(f"Argument `journal` must be a path, but is {journal!r}.")
+    _check_ibm(mode, most_seconds, spend, task, journal, say, patience)
     table = Prices.load(prices)
     rate = table.of_plan(plan)
     book = Journal(journal)
     tell = say or (lambda line: print(line, file=sys.stderr, flush=True))
     if mode != "job":
-        if (
-            most_seconds is not None
-            and spend is not None
-            and mode == "session"
-            and most_seconds * rate > spend
-        ):
-            raise ValueError(
-                f"A session of {most_seconds} s can cost ${most_seconds * rate:,.2f}, above the ${spend:,.2f} that "
-                "`spend` allows: shorten it with `most_seconds`."
-            )
-        bound = "no bound" if most_seconds is None else f"at most ${most_seconds * rate:,.2f}"
+        bound = _mode_bound(mode, most_seconds, spend, rate)
         tell(f"{device}: opening a {mode}, {bound} ({plan}, prices of {table.date}).")
     service = IBMService(device, mode=mode, most_seconds=most_seconds, options=options)  # pyright: ignore
     given = dict(options or {}).get("execution", {}).get("rep_delay")
@@ -209,8 +185,52 @@ def open_ibm(
     return DeviceBackend(runner=runner, transpiler=transpiler, name=f"ibm {device}")
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _check_ibm(
+    mode: object,
+    most_seconds: object,
+    spend: object,
+    task: object,
+    journal: object,
+    say: object,
+    patience: Mapping[str, object],
+) -> None:
+    """Raises ValueError for an argument of `open_ibm` that is of a wrong kind or size."""
+    from hybrid.ibm.service import Mode
+
+    if mode not in get_args(Mode):
+        raise ValueError(f"Argument `mode` must be one of {list(get_args(Mode))}, but is {mode!r}.")
+    if mode == "session" and most_seconds is None:
+        raise ValueError("Argument `most_seconds` must be given for a session, which bills the clock.")
+    if spend is not None and not _at_least_zero(spend):
+        raise ValueError(f"Argument `spend` must be a number of dollars, at least 0, but is {spend!r}.")
+    if most_seconds is not None and not (_at_least_zero(most_seconds) and most_seconds):
+        raise ValueError(f"Argument `most_seconds` must be a positive number, but is {most_seconds!r}.")
+    if task is not None and not (isinstance(task, str) and task):
+        raise ValueError(f"Argument `task` must be a name, but is {task!r}.")
+    if say is not None and not callable(say):
+        raise ValueError(f"Argument `say` must be a function of a line, as `print` is, but is {say!r}.")
+    for name, value in patience.items():
+        if not _at_least_zero(value):
+            raise ValueError(f"Argument `{name}` must be a number, at least 0, but is {value!r}.")
+    if not isinstance(journal, (str, Path)):
+        raise ValueError(f"Argument `journal` must be a path, but is {journal!r}.")
+
+
+def _mode_bound(mode: str, most_seconds: int | None, spend: float | None, rate: float) -> str:
+    """What a batch or session may cost, in words; raises ValueError for a session above `spend`."""
+    if most_seconds is None:
+        return "no bound"
+    dollars = most_seconds * rate
+    if mode == "session" and spend is not None and dollars > spend:
+        raise ValueError(
+            f"A session of {most_seconds} s can cost ${dollars:,.2f}, above the ${spend:,.2f} that `spend` allows: "
+            "shorten it with `most_seconds`."
+        )
+    return f"at most ${dollars:,.2f}"
+
+
+def _at_least_zero(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
 
 
 def _missing(package: str, extra: str) -> ValueError:

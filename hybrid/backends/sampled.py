@@ -13,7 +13,7 @@ from torch import Tensor
 from classical.cost import Cost
 from classical.statevector import Statevector
 from classical.tangents import TangentChunk, tangent_chunks
-from hybrid.backends.base import AbstractBackend, Measured
+from hybrid.backends.base import AbstractBackend, Measured, require_shots
 from hybrid.backends.exact import Exact
 from hybrid.backends.sampling import Outcomes, ShotStream, sample_moments
 from hybrid.circuits import AbstractCircuits, AncillaCircuits, ShiftedCircuits
@@ -31,16 +31,8 @@ class Sampled(AbstractBackend):
     exact: Exact = field(default_factory=Exact)
 
     def check(self, total_shots: int | Tensor | None, rng: np.random.Generator | None) -> None:
-        if total_shots is None:
-            raise ValueError(
-                "Argument `total_shots` must be given on the backend Sampled: use the backend Exact for "
-                "exact values."
-            )
-        if not isinstance(rng, np.random.Generator):
-            raise ValueError(
-                "Argument `rng` must be a numpy Generator on the backend Sampled, as `numpy.random.default_rng(seed)` "
-                f"is, but is {rng!r}."
-            )
+        without = ": use the backend Exact for exact values."
+        require_shots(total_shots, rng, where="on the backend Sampled", without=without)
 
     def run(
         self,

@@ -40,6 +40,14 @@ class Transpiler:
     _programs: dict[tuple[Program, int], QuantumCircuit] = field(default_factory=dict, repr=False)
     _measured: dict[tuple[Program, NamedGates, int], QuantumCircuit] = field(default_factory=dict, repr=False)
 
+    def __post_init__(self) -> None:
+        if type(self.optimization_level) is not int or not 0 <= self.optimization_level <= 3:
+            raise ValueError(
+                f"Argument `optimization_level` must be 0, 1, 2 or 3, but is {self.optimization_level!r}."
+            )
+        if type(self.seed) is not int or self.seed < 0:
+            raise ValueError(f"Argument `seed` must be a whole number, at least 0, but is {self.seed!r}.")
+
     @property
     def target(self) -> DeviceTarget | None:
         return None if self.backend is None else self.backend.target

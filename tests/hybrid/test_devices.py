@@ -233,6 +233,12 @@ def test_unknown_backends_are_one_sentence(name: Any, message: str) -> None:
         open_backend(name)
     with pytest.raises(ValueError, match="has no option 'shots'"):
         open_backend("fake:manila", shots=3)
+    with pytest.raises(ValueError, match=r"one of \['manila'"):
+        open_backend("fake:manilla")
+    with pytest.raises(ValueError, match="must be 0, 1, 2 or 3, but is 9"):
+        open_backend("fake:manila", optimization_level=9)
+    with pytest.raises(ValueError, match="a whole number, at least 0, but is 'x'"):
+        open_backend("fake:manila", seed="x")
 
 
 # --- mitigation -------------------------------------------------------------------------------------------
@@ -324,6 +330,10 @@ def test_wrappers_refuse_what_they_cannot_wrap() -> None:
         _bell().value([], backend=ZeroNoise(noisy), total_shots=6, rng=np.random.default_rng(0))
     with pytest.raises(ValueError, match="at least 1"):
         ReadoutMitigated(noisy, calibration_shots=0)
+    with pytest.raises(TypeError, match="`calibration_shots` must be a whole number"):
+        ReadoutMitigated(noisy, calibration_shots="many")  # pyright: ignore
+    with pytest.raises(TypeError, match="allocation"):
+        _bell().value([], backend=noisy, total_shots=9, rng=np.random.default_rng(0), allocation="even")  # pyright: ignore
 
 
 def test_a_rule_that_refuses_a_circuit_refuses_it_on_a_device_too() -> None:
