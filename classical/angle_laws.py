@@ -1,7 +1,8 @@
-"""How parameters are drawn, as far as second moments need it."""
+"""How parameters are drawn, as far as first and second moments need it."""
 
 from __future__ import annotations
 
+import cmath
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -25,8 +26,22 @@ class AbstractAngleLaw(ABC):
         """
 
     @abstractmethod
+    def wave(self, coefficient: float) -> complex:
+        """E[exp(i coefficient t)], the characteristic function."""
+
+    @property
+    def redraws_axis(self) -> bool:
+        """Whether the rotation's axis is drawn too."""
+        return False
+
+    def means(self, coefficient: float, offset: float) -> tuple[float, float]:
+        """E[cos a] and E[sin a]."""
+        wave = self.wave(coefficient) * cmath.exp(1j * offset)
+        return tuple(0.0 if abs(part) < _EQUAL else part for part in (wave.real, wave.imag))  # pyright: ignore
+
     def kills_cross_terms(self, coefficient: float) -> bool:
         """Whether E[cos a] and E[sin a] are zero, so that products of two strings of which one turns vanish."""
+        return abs(self.wave(coefficient)) < _EQUAL
 
 
 @dataclass(frozen=True)
@@ -41,15 +56,38 @@ class Uniform(AbstractAngleLaw):
             )
         return 0.5
 
+    def wave(self, coefficient: float) -> complex:
+        turn = 2j * math.pi * coefficient
+        return (cmath.exp(turn) - 1) / turn
+
+
+@dataclass(frozen=True)
+class RandomAxis(Uniform):
+    """A uniform angle about X, Y or Z, drawn anew each time; the circuit's own axis only marks the place.
+
+    Source: McClean et al. 2018, arXiv:1803.11173, whose random circuits are made of these.
+    """
+
+    @property
+    def redraws_axis(self) -> bool:
+        return True
+
     def kills_cross_terms(self, coefficient: float) -> bool:
-        return abs(coefficient - round(coefficient)) < _EQUAL
+        # One axis in three may leave both strings alone.
+        return False
 
 
 @dataclass(frozen=True)
 class Gaussian(AbstractAngleLaw):
-    """Normal around 0 with standard deviation `deviation`, radians."""
+    """Normal around 0 with standard deviation `deviation`, radians; a deviation of 0 holds the parameter at 0."""
 
     deviation: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.deviation) and self.deviation >= 0):
+            raise ValueError(
+                f"Argument `deviation` must be a finite number of at least 0, but is {self.deviation}."
+            )
 
     def cosine_square(self, coefficient: float, offset: float) -> float:
         if abs(offset / (math.pi / 2) - round(offset / (math.pi / 2))) > _EQUAL:
@@ -60,5 +98,23 @@ class Gaussian(AbstractAngleLaw):
         even = 0.5 * (1 + math.exp(-2 * (coefficient * self.deviation) ** 2))
         return even if round(offset / (math.pi / 2)) % 2 == 0 else 1 - even
 
-    def kills_cross_terms(self, coefficient: float) -> bool:
-        return False
+    def wave(self, coefficient: float) -> complex:
+        return complex(math.exp(-((coefficient * self.deviation) ** 2) / 2))
+
+
+@dataclass(frozen=True)
+class Fixed(AbstractAngleLaw):
+    """Held at `value`, radians; its angle must come out as a multiple of pi/2."""
+
+    value: float
+
+    def cosine_square(self, coefficient: float, offset: float) -> float:
+        angle = coefficient * self.value + offset
+        if abs(math.sin(2 * angle)) > _EQUAL:
+            raise OutsideTheWalk(
+                f"An angle is held at {angle:g}, which is no multiple of pi/2: strings mix. Sample it instead."
+            )
+        return round(math.cos(angle) ** 2)
+
+    def wave(self, coefficient: float) -> complex:
+        return cmath.exp(1j * coefficient * self.value)

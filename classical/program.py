@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -56,32 +57,49 @@ Gate = PauliRotation | FixedUnitary
 class Program:
     """An immutable sequence of gates on `num_qubits` qubits, applied to |0...0>.
 
-    Rotation k has the angle `coefficients[k] @ theta + offsets[k]`: any affine function of the parameters, so a
-    parameter may feed many rotations and a rotation may take several parameters. Qubit 0 is the first tensor
+    Rotation k has the angle `sum_p factors[k][p] * theta_p + offsets[k]`: any affine function of the parameters, so
+    a parameter may feed many rotations and a rotation may take several parameters. Qubit 0 is the first tensor
     axis, the most significant bit of a basis state.
 
     Args:
         gates: in the order of application.
-        coefficients: shape (rotations, parameters), float64; rows in the order in which rotations occur.
+        num_params: number of parameters.
+        factors: for each rotation, in the order in which they occur, its factors by parameter, none of them zero.
         offsets: shape (rotations,), radians.
     """
 
     num_qubits: int
     gates: tuple[Gate, ...]
-    coefficients: Tensor
+    num_params: int
+    factors: tuple[Mapping[int, float], ...]
     offsets: Tensor
 
     def __post_init__(self) -> None:
         rotations = sum(isinstance(gate, PauliRotation) for gate in self.gates)
-        assert self.coefficients.shape[0] == self.offsets.shape[0] == rotations
-
-    @property
-    def num_params(self) -> int:
-        return self.coefficients.shape[1]
+        assert len(self.factors) == self.offsets.shape[0] == rotations
 
     @property
     def num_rotations(self) -> int:
-        return self.coefficients.shape[0]
+        return len(self.factors)
+
+    @cached_property
+    def coefficients(self) -> Tensor:
+        """The factors as a matrix, shape (rotations, parameters), float64; made when it is asked for."""
+        table = torch.zeros(self.num_rotations, self.num_params, dtype=torch.float64)
+        entries = [(k, p, factor) for k, own in enumerate(self.factors) for p, factor in own.items()]
+        if entries:
+            rows, columns, values = zip(*entries, strict=True)
+            table[list(rows), list(columns)] = torch.tensor(values, dtype=torch.float64)
+        return table
+
+    @cached_property
+    def rotations_of(self) -> Sequence[Sequence[int]]:
+        """The rotations that take each parameter."""
+        found: list[list[int]] = [[] for _ in range(self.num_params)]
+        for rotation, factors in enumerate(self.factors):
+            for param in factors:
+                found[param].append(rotation)
+        return found
 
     def angles(self, theta: Tensor) -> Tensor:
         """Rotation angles in radians, shape (*batch, rotations), for `theta` of shape (*batch, parameters)."""
@@ -104,7 +122,7 @@ class ProgramBuilder:
         self._num_qubits = num_qubits
         self._num_params = num_params
         self._gates: list[Gate] = []
-        self._rows: list[Tensor] = []
+        self._factors: list[Mapping[int, float]] = []
         self._offsets: list[float] = []
 
     def rotation(
@@ -119,11 +137,8 @@ class ProgramBuilder:
             matrix = torch.cos(half) * identity - 1j * torch.sin(half) * pauli
             self.unitary(matrix, qubits)
             return
-        row = torch.zeros(self._num_params, dtype=torch.float64)
-        for param, weight in weights.items():
-            row[param] = weight
         self._gates.append(PauliRotation(qubits=qubits, letters=letters))
-        self._rows.append(row)
+        self._factors.append({param: float(weight) for param, weight in weights.items() if weight})
         self._offsets.append(offset)
 
     def unitary(self, matrix: Tensor, qubits: tuple[int, ...]) -> None:
@@ -131,10 +146,10 @@ class ProgramBuilder:
         self._gates.append(FixedUnitary(qubits=qubits, matrix=matrix.to(torch.complex128)))
 
     def build(self) -> Program:
-        rows = torch.stack(self._rows) if self._rows else torch.zeros(0, self._num_params)
         return Program(
             num_qubits=self._num_qubits,
             gates=tuple(self._gates),
-            coefficients=rows.to(torch.float64),
+            num_params=self._num_params,
+            factors=tuple(self._factors),
             offsets=torch.tensor(self._offsets, dtype=torch.float64),
         )

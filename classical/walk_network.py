@@ -1,27 +1,30 @@
 """The walk on Pauli strings as a matrix-product state: second moments for many more qubits than a vector can hold.
 
-The weights of 4^n strings are a chain of tensors, one a qubit. What acts on one qubit is exact; what acts on two
-neighbours is followed by a truncation of the bond between them. A value counts when it stands as the bond doubles.
+Weights on which strings close are pushed forward from the input state, those of the observable are pulled back from the
+end; see `walk_evolution` for what keeps them sound. A value counts when it stands as the bond doubles, and, where both
+directions are at work, when they agree.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 from torch import Tensor
 
-from classical.angle_laws import AbstractAngleLaw, OutsideTheWalk, Uniform
-from classical.pauli_walk import closing_weights, refuse_cross_terms, steps_of
-from classical.paulis import PauliString
-from classical.program import FixedUnitary, PauliRotation, Program, ProgramBuilder
+from classical.angle_laws import AbstractAngleLaw, OutsideTheWalk
+from classical.first_moments import first_moments
+from classical.pauli_walk import Moments
+from classical.program import Program
+from classical.walk_evolution import LocalStep, Weights, local_steps
+from classical.walk_model import Noise, WalkModel
+from classical.walk_observables import Terms, ZeroProjector, checked_terms, refuse_cross_terms
+from classical.weight_chain import WeightChain
 
 _FIRST_BOND = 16
-_CUT = 1e-15
-# Of the total weight, which the steps conserve. What is lost may be just what the value hangs on.
-_MOST_LOST = 1e-2
 
 
 class DoesNotStand(RuntimeError):
@@ -38,203 +41,242 @@ class Standing:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Local:
-    """A step on the sites from `first` on: matrices (4^k, 4^k) that pull weights back, and those of the derivative."""
+class StandingMoments(Moments):
+    """Moments, and how far the worst of them moved, relatively, when the bond was doubled to `bond`."""
 
-    first: int
-    width: int
-    matrix: Tensor
-    slope: Tensor | None
+    moved: float
+    bond: int
 
 
 def derivative_moment(
     program: Program,
-    terms: Sequence[tuple[str, float]],
+    terms: Terms,
     rotation: int,
     *,
     laws: Sequence[AbstractAngleLaw] | None = None,
     bloch: Tensor | None = None,
+    noise: Noise | None = None,
     relative: float = 1e-4,
     most_bond: int = 128,
 ) -> Standing:
     """Returns E[(d loss / d t)^2] by the parameter of one rotation, by a matrix-product state.
 
-    Arguments as in `pauli_walk.second_moments`. Gates act on one qubit or on two neighbours of a line. Weights are
-    pulled back from the observable and truncated by their 2-norm, which keeps what is large: in circuits much deeper
-    than wide the exponentially small rest decides, values do not stand, and are refused.
+    Arguments as in `pauli_walk.second_moments`. Gates act on one qubit or on two neighbours of a line.
 
-    Cost: two-qubit gates times the cube of the bond, for each term and bond; memory 4 n bond^2 numbers.
+    Cost: two-qubit gates times the cube of the bond, whatever the terms; memory 4 n bond^2 numbers.
 
     Raises:
         OutsideTheWalk: for what breaks the chain, and gates on other than neighbours.
-        DoesNotStand: when, up to `most_bond`, the value moves by more than `relative`, or weight is lost.
+        DoesNotStand: when, up to `most_bond`, the value moves by more than `relative`.
     """
-    laws = [Uniform()] * program.num_params if laws is None else laws
-    refuse_cross_terms(program, terms, laws)
-    local = [_localised(gate, k, program, laws) for k, gate in _numbered(program)]
-    chosen = [k for k, _ in _numbered(program)].index(rotation)
-    if local[chosen].slope is None:
+    terms = checked_terms(terms, program.num_qubits)
+    model = WalkModel.of(program, laws, bloch, noise)
+    refuse_cross_terms(model, terms)
+    steps = local_steps(model)
+    if not any(step.rotation == rotation and step.slope is not None for step in steps):
         raise OutsideTheWalk(f"Rotation {rotation} has no parameter, so there is no derivative.")
-    zero = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
-    vectors = (zero if bloch is None else bloch).to(torch.float64).expand(program.num_qubits, 3)
-    closing = [closing_weights(vector, 1) for vector in vectors]
-    bond, before = _FIRST_BOND, math.nan
-    while True:
-        runs = [_pulled(label, local, chosen, closing, bond) for label, _ in terms]
-        value = sum(c**2 * found for (_, c), (found, _) in zip(terms, runs, strict=True))
-        moved = abs(value - before) / abs(value) if value else float(before != 0)
-        lost = max(each for _, each in runs)
-        if moved <= relative and lost <= _MOST_LOST:
-            return Standing(value=value, moved=moved, bond=bond)
-        if 2 * bond > most_bond:
-            raise DoesNotStand(
-                f"With a bond of {bond} the value still moves by {moved:.1g} of itself, and truncation has lost "
-                f"{lost:.1g} of the total weight: raise `most_bond`, or sample."
-            )
-        before, bond = value, 2 * bond
+
+    def found(bond: int) -> tuple[Tensor, float]:
+        weights = Weights.closing(model, bond)
+        for step, sweeps in _swept(steps, model.num_qubits):
+            weights.push_slope(step) if step.rotation == rotation else weights.push(step)
+            if sweeps:
+                weights.clean()
+        return torch.tensor([weights.value(terms)], dtype=torch.float64), 0.0
+
+    values, moved, bond = _doubled(found, relative, most_bond)
+    return Standing(value=float(values[0]), moved=moved, bond=bond)
 
 
-def _pulled(
-    label: str, local: Sequence[_Local], chosen: int, closing: Sequence[Tensor], bond: int
-) -> tuple[float, float]:
-    """The value of one term, and what truncation lost of the total weight: all steps but the derivative's keep it."""
-    chain = _Chain(label, bond)
-    ones = [torch.ones(4, dtype=torch.float64)] * len(closing)
-    whole, lost = 1.0, 0.0
-    for place in range(len(local) - 1, -1, -1):
-        step = local[place]
-        if place != chosen or step.slope is None:
-            chain.apply(step.first, step.width, step.matrix)
-            continue
-        lost = abs(chain.closed(ones) - 1)
-        chain.apply(step.first, step.width, step.slope)
-        whole = chain.closed(ones)
-    if whole:
-        lost = max(lost, abs(chain.closed(ones) / whole - 1))
-    return chain.closed(closing), lost
+def network_moments(
+    program: Program,
+    terms: Terms,
+    *,
+    laws: Sequence[AbstractAngleLaw] | None = None,
+    bloch: Tensor | None = None,
+    noise: Noise | None = None,
+    relative: float = 1e-3,
+    most_bond: int = 128,
+    least: float = 1e-6,
+) -> StandingMoments:
+    """Returns all that `pauli_walk.second_moments` does, by matrix-product states from both ends that meet everywhere.
+
+    Derivatives outside the observable's light cone are exactly zero. Where one is less than `least` times the largest
+    and does not stand, it is NaN.
+
+    Cost: two or three times `derivative_moment` where derivatives are by rotations of one qubit; each of a pair's adds
+    n contractions. Memory: 4 n bond^2 numbers for each layer.
+
+    Raises:
+        OutsideTheWalk: as `derivative_moment`.
+        DoesNotStand: when, up to `most_bond`, a value moves by more than `relative`, or the two directions disagree
+            by more; `derivative_moment` needs one direction alone.
+    """
+    terms = checked_terms(terms, program.num_qubits)
+    model = WalkModel.of(program, laws, bloch, noise)
+    refuse_cross_terms(model, terms)
+    steps = local_steps(model)
+    reached = _reached(model, terms, steps)
+
+    def found(bond: int) -> tuple[Tensor, float]:
+        loss, losses, derivatives = _both_ways(model, steps, terms, bond)
+        disagreement = max((abs(each / loss - 1) for each in losses if loss), default=0.0)
+        return torch.tensor([loss, *derivatives], dtype=torch.float64) * reached, disagreement
+
+    values, moved, bond = _doubled(found, relative, most_bond, least)
+    mean_loss, mean_derivatives = first_moments(model, terms)
+    return StandingMoments(
+        loss=float(values[0]),
+        derivatives=values[1:],
+        mean_loss=mean_loss,
+        mean_derivatives=mean_derivatives,
+        moved=moved,
+        bond=bond,
+    )
 
 
-class _Chain:
-    """Weights of strings as tensors (left, 4, right); sites before `low` and behind `high` are orthonormal."""
+def _doubled(
+    found: Callable[[int], tuple[Tensor, float]], relative: float, most_bond: int, least: float = 0.0
+) -> tuple[Tensor, float, int]:
+    """Values that stand as the bond doubles, how far the worst moved, and the bond.
 
-    def __init__(self, label: str, bond: int) -> None:
-        string = PauliString.of(label)
-        self.sites = [torch.zeros(1, 4, 1, dtype=torch.float64) for _ in label]
-        for q, site in enumerate(self.sites):
-            site[0, (string.x >> q & 1) + 2 * (string.z >> q & 1), 0] = 1
-        self.low = self.high = 0
-        self._bond = bond
-        self._log = 0.0
-
-    def apply(self, first: int, width: int, matrix: Tensor) -> None:
-        """A matrix (4^width, 4^width) on sites from `first` on; the first site's letter is the lower digit."""
-        if width == 1:
-            self.sites[first] = torch.einsum("ab,lbr->lar", matrix, self.sites[first])
-            self.low, self.high = min(self.low, first), max(self.high, first)
-            return
-        self._centre(first)
-        left, right = self.sites[first], self.sites[first + 1]
-        both = torch.einsum("lar,rbs->lbas", left, right)
-        both = torch.einsum("xy,lys->lxs", matrix, both.reshape(len(left), 16, -1)).view(len(left), 4, 4, -1)
-        flat = both.transpose(1, 2).reshape(4 * len(left), -1)
-        basis = _leading(flat, self._bond)
-        rest = basis.mT @ flat
-        norm = float(rest.norm())
-        if norm:
-            rest = rest / norm
-            self._log += math.log(norm)
-        self.sites[first] = basis.reshape(len(left), 4, -1)
-        self.sites[first + 1] = rest.view(len(rest), 4, -1)
-        self.low = self.high = first + 1
-
-    def _centre(self, site: int) -> None:
-        """Makes all sites but `site` and the next orthonormal towards it."""
-        while self.low < site:
-            tensor = self.sites[self.low]
-            q, r = torch.linalg.qr(tensor.reshape(-1, tensor.shape[2]))
-            self.sites[self.low] = q.view(len(tensor), 4, -1)
-            self.sites[self.low + 1] = torch.einsum("kl,lar->kar", r, self.sites[self.low + 1])
-            self.low += 1
-            self.high = max(self.high, self.low)
-        while self.high > site + 1:
-            tensor = self.sites[self.high]
-            q, r = torch.linalg.qr(tensor.reshape(len(tensor), -1).mT)
-            self.sites[self.high] = q.mT.reshape(-1, 4, tensor.shape[2])
-            self.sites[self.high - 1] = torch.einsum("lar,kr->lak", self.sites[self.high - 1], r)
-            self.high -= 1
-        self.low = min(self.low, site)
-
-    def closed(self, closing: Sequence[Tensor]) -> float:
-        """The product with one vector of weights a site."""
-        row = torch.ones(1, dtype=torch.float64)
-        log = self._log
-        for site, weights in zip(self.sites, closing, strict=True):
-            row = torch.einsum("l,lar,a->r", row, site, weights)
-            size = float(row.abs().max())
-            if size == 0:
-                return 0.0
-            row, log = row / size, log + math.log(size)
-        return float(row[0]) * math.exp(log)
+    A value under `least` times the largest that does not stand is NaN.
+    """
+    if most_bond < 2 * _FIRST_BOND:
+        raise ValueError(f"Argument `most_bond` must be at least {2 * _FIRST_BOND}, but is {most_bond}.")
+    bond, moved, disagreement = _FIRST_BOND, math.inf, math.inf
+    before, _ = found(bond)
+    while 2 * bond <= most_bond:
+        bond *= 2
+        values, disagreement = found(bond)
+        # Zero over zero did not move.
+        moves = ((values - before).abs() / values.abs()).nan_to_num(0.0, posinf=math.inf)
+        large = values.abs() >= least * values.abs().max()
+        moved = float(moves[large].max())
+        if moved <= relative and disagreement <= relative:
+            return torch.where(moves <= relative, values, math.nan), moved, bond
+        before = values
+    raise DoesNotStand(
+        f"With a bond of {bond} a value still moves by {moved:.1g} of itself, and the two directions differ by "
+        f"{disagreement:.1g}: raise `most_bond` or `relative`, or sample."
+    )
 
 
-def _leading(matrix: Tensor, bond: int) -> Tensor:
-    """Orthonormal columns that span the leading part of the columns of a matrix, at most `bond` of them."""
-    if min(matrix.shape) > 2 * bond:
-        # Half the time of singular values; what is lost to rounding is far below what is cut off.
-        _, vectors = torch.linalg.eigh(matrix @ matrix.mT)
-        return vectors[:, -bond:]
-    u, s, _ = torch.linalg.svd(matrix, full_matrices=False)
-    return u[:, : max(1, min(bond, int((s > _CUT * s[0]).sum())))]
-
-
-def _numbered(program: Program) -> list[tuple[int, FixedUnitary | PauliRotation]]:
-    """Gates with the number of the rotation that they are, -1 for fixed ones."""
-    found, rotation = [], -1
-    for gate in program.gates:
-        rotation += isinstance(gate, PauliRotation)
-        found.append((rotation if isinstance(gate, PauliRotation) else -1, gate))
-    return found
-
-
-def _localised(
-    gate: FixedUnitary | PauliRotation, rotation: int, program: Program, laws: Sequence[AbstractAngleLaw]
-) -> _Local:
-    """A gate's step as small matrices on its own qubits."""
-    first, last = min(gate.qubits), max(gate.qubits)
-    width = last - first + 1
-    if width > 2:
-        raise OutsideTheWalk(
-            f"A gate acts on qubits {gate.qubits}, which are no neighbours on a line: the chain of tensors takes one "
-            "qubit or two neighbours. Reorder the qubits, or use `second_moments` for few of them."
-        )
-    qubits = tuple(q - first for q in gate.qubits)
-    builder = ProgramBuilder(width, 1)
-    own: list[AbstractAngleLaw] = [Uniform()]
-    if isinstance(gate, FixedUnitary):
-        builder.unitary(gate.matrix, qubits)
+def _reached(model: WalkModel, terms: Terms, steps: Sequence[LocalStep]) -> Tensor:
+    """One for the loss, and one or zero for each derivative: whether the observable's light cone holds its rotation."""
+    if isinstance(terms, ZeroProjector):
+        cone = set(range(model.num_qubits))
     else:
-        used = program.coefficients[rotation].nonzero()[:, 0].tolist()
-        if len(used) > 1 or any(int((program.coefficients[:, k] != 0).sum()) > 1 for k in used):
-            raise OutsideTheWalk(
-                f"Rotation {rotation} shares a parameter or has several: shared angles are not independent, so strings "
-                "mix. Sample it instead."
-            )
-        own = [laws[k] for k in used] or own
-        slope = {0: float(program.coefficients[rotation, used[0]])} if used else {}
-        builder.rotation(gate.letters, qubits, slope, float(program.offsets[rotation]))
-    (step,), _ = steps_of(builder.build(), own)
-    matrix = _table(step.pull, width)
-    slope = None if step.differentiated(matrix[0]) is None else _table(step.differentiated, width)
-    return _Local(first=first, width=width, matrix=matrix, slope=slope)
+        cone = {q for label, _ in terms for q, letter in enumerate(label) if letter != "I"}
+    inside: list[float] = []
+    for step in reversed(steps):
+        own = {step.first, step.first + 1} if step.is_wide else {step.first}
+        if step.slope is not None:
+            inside.append(float(bool(own & cone)))
+        if own & cone:
+            cone |= own
+    return torch.tensor([1.0, *reversed(inside)], dtype=torch.float64)
 
 
-def _table(step: Callable[[Tensor], Tensor | None], width: int) -> Tensor:
-    """A linear step's matrix, digits (x + 2 z) of the first site lowest."""
-    size = 4**width
-    columns = [column for unit in torch.eye(size, dtype=torch.float64) if (column := step(unit)) is not None]
-    # From x bits below z bits to one digit a site.
-    order = [
-        sum((d >> 2 * q & 1) << q | (d >> 2 * q + 1 & 1) << width + q for q in range(width))
-        for d in range(size)
-    ]
-    return torch.stack(columns, dim=1)[order][:, order]
+def _swept(steps: Sequence[LocalStep], num_qubits: int) -> Iterator[tuple[LocalStep, bool]]:
+    """The steps, and whether as many gates on pairs as a sweep has lie behind the last time."""
+    wide = 0
+    for step in steps:
+        wide += step.is_wide
+        yield step, wide >= max(1, num_qubits - 1)
+        wide %= max(1, num_qubits - 1)
+
+
+def _both_ways(
+    model: WalkModel, steps: Sequence[LocalStep], terms: Terms, bond: int
+) -> tuple[float, list[float], list[float]]:
+    """E[loss^2] at the end, the same wherever the directions meet, and all derivatives' moments."""
+    parts = [list(part) for _, part in groupby(enumerate(steps), _part)]
+    sweeps = [sweep for _, sweep in _swept(steps, model.num_qubits)]
+    before: list[Weights | None] = []
+    closing = Weights.closing(model, bond)
+    for part in parts:
+        before.append(closing.copy() if any(step.slope is not None for _, step in part) else None)
+        for place, step in part:
+            closing.push(step)
+            if sweeps[place]:
+                closing.clean()
+    weights = Weights.of_terms(model, terms, bond)
+    losses: list[float] = []
+    derivatives: list[float] = []
+    for part, front in zip(reversed(parts), reversed(before), strict=True):
+        own = [step for _, step in part]
+        if front is not None:
+            loss, found = _met(front.whole(), weights.whole(), own)
+            losses.append(loss)
+            derivatives += reversed(found)
+        for place, step in reversed(part):
+            weights.pull(step)
+            if sweeps[place]:
+                weights.clean()
+    return closing.value(terms), losses, derivatives[::-1]
+
+
+def _part(numbered: tuple[int, LocalStep]) -> int:
+    """The same for neighbouring steps on single sites, another for each step on two."""
+    place, step = numbered
+    return place if step.is_wide else -1
+
+
+def _met(front: WeightChain, back: WeightChain, steps: Sequence[LocalStep]) -> tuple[float, list[float]]:
+    """E[loss^2] and the derivatives' moments of steps on single sites, or one on two, between both directions.
+
+    `front` holds the closing weights before the steps, `back` the observable's behind them.
+    """
+    scale = math.exp(front.log + back.log)
+    if steps[0].is_wide:
+        (step,) = steps
+        assert step.slope is not None
+        first = step.first
+        rows = _environment(front.sites[:first], back.sites[:first])
+        columns = _environment(_mirrored(front.sites[first + 2 :]), _mirrored(back.sites[first + 2 :]))
+        near, far = (_pair(chain.sites[first], chain.sites[first + 1]) for chain in (front, back))
+        table = torch.einsum("ik,iaj,kcl,jl->ac", rows[-1], near, far, columns[-1])
+        return scale * float((table * step.matrix).sum()), [scale * float((table * step.slope).sum())]
+    # Behind each step, on its own site: what the steps behind it pull.
+    behind: list[Tensor] = []
+    pulls = [torch.eye(4, dtype=torch.float64) for _ in front.sites]
+    for step in reversed(steps):
+        behind.append(pulls[step.first])
+        pulls[step.first] = step.matrix @ pulls[step.first]
+    pulled = [torch.einsum("ac,kcl->kal", m, tensor) for m, tensor in zip(pulls, back.sites, strict=True)]
+    rows = _environment(front.sites, pulled)
+    columns = _environment(_mirrored(front.sites), _mirrored(pulled))
+    ahead = [torch.eye(4, dtype=torch.float64) for _ in front.sites]
+    tables: dict[int, Tensor] = {}
+    found = []
+    for step, rest in zip(steps, reversed(behind), strict=True):
+        q = step.first
+        if step.slope is not None:
+            if q not in tables:
+                tables[q] = torch.einsum(
+                    "ik,iaj,kcl,jl->ac", rows[q], front.sites[q], back.sites[q], columns[-2 - q]
+                )
+            found.append(scale * float((tables[q] * (ahead[q] @ step.slope @ rest)).sum()))
+        ahead[q] = ahead[q] @ step.matrix
+    return scale * float(rows[-1][0, 0]), found
+
+
+def _environment(near: Sequence[Tensor], far: Sequence[Tensor]) -> list[Tensor]:
+    """Products of two chains from the left, one for each number of sites."""
+    row = torch.ones(1, 1, dtype=torch.float64)
+    rows = [row]
+    for a, b in zip(near, far, strict=True):
+        half = torch.einsum("ik,iaj->kaj", row, a)
+        row = torch.tensordot(half.flatten(0, 1).mT, b.flatten(0, 1), 1)
+        rows.append(row)
+    return rows
+
+
+def _mirrored(sites: Sequence[Tensor]) -> list[Tensor]:
+    return [tensor.permute(2, 1, 0) for tensor in reversed(sites)]
+
+
+def _pair(left: Tensor, right: Tensor) -> Tensor:
+    """Two sites as one of 16 letters, the first site's digit lowest."""
+    return torch.einsum("lar,rbs->lbas", left, right).reshape(len(left), 16, -1)

@@ -1,4 +1,4 @@
-"""Steps of the walk on Pauli strings: rotations, Clifford gates, and what mixes the letters of one qubit."""
+"""Steps of the walk on vectors of 4^n weights: rotations, Clifford gates, and what mixes the letters of one qubit."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from classical.angle_laws import OutsideTheWalk
-from classical.paulis import CliffordMap, PauliString
-from classical.program import FixedUnitary
+from classical.paulis import PauliString
+from classical.walk_model import Damping, Move, Permutation
 
 # 4^12 weights are 134 MB, and some of them are kept.
 _MOST_QUBITS = 12
@@ -85,6 +84,9 @@ class MixingStep(AbstractStep):
     def pull(self, weights: Tensor) -> Tensor:
         return self._mixed(weights, self.matrix)
 
+    def push(self, weights: Tensor) -> Tensor:
+        return self.pull(weights)
+
     def differentiated(self, weights: Tensor) -> Tensor | None:
         return None if self.slope is None else self._mixed(weights, self.slope)
 
@@ -96,28 +98,37 @@ class MixingStep(AbstractStep):
         mixed = (matrix @ letters).view(2, 2, 2 ** (n - 1 - q), 2 ** (n - 1), 2**q)
         return mixed.permute(2, 0, 3, 1, 4).reshape(-1)
 
-    def push(self, weights: Tensor) -> Tensor:
-        return self.pull(weights)
+
+def step_of(move: Move, strings: Strings) -> AbstractStep:
+    """A move on all strings."""
+    if isinstance(move, Permutation):
+        return CliffordStep(before=strings.mapped(move))
+    if isinstance(move, Damping):
+        return _depolarising(move.qubits[0], strings.num_qubits, move.factor)
+    if move.redrawn:
+        return _random_axis(move.qubits[0], strings.num_qubits, move.slope)
+    anticommute, moved = strings.turned_by(PauliString.of(move.letters, move.qubits))
+    return RotationStep(anticommute=anticommute, moved=moved, stay=move.stay, slope=move.slope)
 
 
-def depolarising(qubit: int, num_qubits: int, bloch_factor: float) -> MixingStep:
-    """Local depolarising noise that shortens the Bloch vector by `bloch_factor`."""
+def _depolarising(qubit: int, num_qubits: int, bloch_factor: float) -> MixingStep:
     square = bloch_factor**2
     matrix = torch.diag(torch.tensor([1.0, square, square, square], dtype=torch.float64))
     return MixingStep(qubit=qubit, num_qubits=num_qubits, matrix=matrix)
 
 
-def random_axis(qubit: int, num_qubits: int) -> MixingStep:
-    """A rotation about X, Y or Z, drawn anew, by a uniform angle: X to 2/3 X + 1/6 Y + 1/6 Z, and so on.
+def _random_axis(qubit: int, num_qubits: int, slope: float) -> MixingStep:
+    """X to 2/3 X + 1/6 Y + 1/6 Z, and so on; its derivative X to 1/3 X + 1/6 Y + 1/6 Z.
 
-    Its derivative takes X to 1/3 X + 1/6 Y + 1/6 Z. Source: McClean et al. 2018, arXiv:1803.11173, whose random
-    circuits are made of these.
+    The mean over the three axes of a rotation by a uniform angle: one of them leaves X, two keep half of it.
     """
     third, sixth = torch.full((3,), 1 / 3, dtype=torch.float64), 1 / 6
-    slope = torch.zeros(4, 4, dtype=torch.float64)
-    slope[1:, 1:] = sixth + torch.diag(third - sixth)
-    matrix = slope + torch.diag(torch.tensor([1.0, 1 / 3, 1 / 3, 1 / 3], dtype=torch.float64))
-    return MixingStep(qubit=qubit, num_qubits=num_qubits, matrix=matrix, slope=slope)
+    change = torch.zeros(4, 4, dtype=torch.float64)
+    change[1:, 1:] = sixth + torch.diag(third - sixth)
+    matrix = change + torch.diag(torch.tensor([1.0, 1 / 3, 1 / 3, 1 / 3], dtype=torch.float64))
+    return MixingStep(
+        qubit=qubit, num_qubits=num_qubits, matrix=matrix, slope=slope**2 * change if slope else None
+    )
 
 
 class Strings:
@@ -126,7 +137,8 @@ class Strings:
     def __init__(self, num_qubits: int) -> None:
         if num_qubits > _MOST_QUBITS:
             raise ValueError(
-                f"A dense walk holds 4^n weights, at most for {_MOST_QUBITS} qubits, but the circuit has {num_qubits}."
+                f"A dense walk holds 4^n weights, at most for {_MOST_QUBITS} qubits, but the circuit has {num_qubits}: "
+                "use `walk_network` where gates act on neighbours of a line, or `sampled_walk`."
             )
         self.num_qubits = num_qubits
         self._kept: dict[PauliString, tuple[Tensor, Tensor]] = {}
@@ -145,21 +157,18 @@ class Strings:
             self._kept[string] = _parity(self.numbers & opposite), self.numbers ^ self.number(string)
         return self._kept[string]
 
-    def mapped(self, gate: FixedUnitary) -> Tensor:
+    def mapped(self, move: Permutation) -> Tensor:
         """U^dagger Q U for every string Q, by number."""
-        back = CliffordMap.of(FixedUnitary(qubits=gate.qubits, matrix=gate.matrix.mH))
-        if back is None:
-            raise OutsideTheWalk(
-                f"The fixed gate on qubits {gate.qubits} is not Clifford, so the second moment mixes strings: "
-                "sample it instead."
-            )
-        found = self.numbers.clone()
-        for (x, z), image in back.images.items():
-            own = x | z << self.num_qubits
-            # An X or Z on one of the gate's qubits becomes its image: strings are products of these.
-            holds = (self.numbers & own) != 0
-            found = torch.where(holds, found ^ own ^ self.number(image), found)
-        return found
+        numbers, n = self.numbers, self.num_qubits
+        codes = torch.zeros_like(numbers)
+        rest = numbers
+        for j, q in enumerate(move.qubits):
+            codes |= ((numbers >> q & 1) + 2 * (numbers >> n + q & 1)) << 2 * j
+            rest = rest & ~(1 << q | 1 << n + q)
+        new = torch.tensor(move.codes)[codes]
+        for j, q in enumerate(move.qubits):
+            rest = rest | (new >> 2 * j & 1) << q | (new >> 2 * j + 1 & 1) << n + q
+        return rest
 
 
 def _parity(numbers: Tensor) -> Tensor:

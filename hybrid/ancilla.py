@@ -33,7 +33,8 @@ def with_ancilla(target: Target, rotation: int) -> Target:
         program=Program(
             num_qubits=ancilla + 1,
             gates=tuple(gates),
-            coefficients=program.coefficients,
+            num_params=program.num_params,
+            factors=program.factors,
             offsets=program.offsets,
         ),
         groups=tuple(_with_y(group, ancilla) for group in target.groups),

@@ -168,6 +168,7 @@ def _with_both_signs(program: Program, flipped: frozenset[int]) -> Program:
     return Program(
         num_qubits=ancilla + 1,
         gates=tuple(gates),
-        coefficients=program.coefficients,
+        num_params=program.num_params,
+        factors=program.factors,
         offsets=program.offsets,
     )

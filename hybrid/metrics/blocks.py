@@ -92,7 +92,8 @@ def blocks(program: Program, wrt: Tensor) -> list[Block]:
         cut = Program(
             num_qubits=program.num_qubits,
             gates=tuple(gates) or (FixedUnitary(qubits=(0,), matrix=torch.eye(2, dtype=torch.complex128)),),
-            coefficients=program.coefficients[before],
+            num_params=program.num_params,
+            factors=tuple(program.factors[k] for k in before.tolist()),
             offsets=program.offsets[before],
         )
         constants = torch.zeros(group.num_observables, dtype=torch.float64)

@@ -21,12 +21,14 @@ def overlap_target(program: Program) -> Target:
         for gate in reversed(program.gates)
     ]
     # The inverse of a rotation turns by minus its angle.
-    coefficients = torch.block_diag(program.coefficients, -program.coefficients.flip(0))
+    shift = program.num_params
+    turned = [{shift + k: -factor for k, factor in own.items()} for own in reversed(program.factors)]
     offsets = torch.cat([program.offsets, -program.offsets.flip(0)])
     both = Program(
         num_qubits=program.num_qubits,
         gates=(*program.gates, *backward),
-        coefficients=coefficients,
+        num_params=2 * shift,
+        factors=(*program.factors, *turned),
         offsets=offsets,
     )
     return Target(

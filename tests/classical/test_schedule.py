@@ -105,7 +105,8 @@ def test_states_that_are_given_come_in_qubit_order(program: Program) -> None:
     both = Program(
         num_qubits=program.num_qubits,
         gates=before.gates + program.gates,
-        coefficients=torch.cat([before.coefficients, program.coefficients]),
+        num_params=program.num_params,
+        factors=before.factors + program.factors,
         offsets=torch.cat([before.offsets, program.offsets]),
     )
     angles = random_angles(both, rows=2)

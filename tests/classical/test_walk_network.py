@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
-from classical.angle_laws import OutsideTheWalk
+import pytest
+import torch
+
+from classical.angle_laws import Gaussian, OutsideTheWalk, RandomAxis
 from classical.measurement import GATE_MATRICES
 from classical.pauli_walk import second_moments
 from classical.program import Program, ProgramBuilder
-from classical.walk_network import DoesNotStand, derivative_moment
-from tests.classical.test_pauli_walk import _layered as layered
+from classical.walk_model import per_gate
+from classical.walk_network import DoesNotStand, derivative_moment, network_moments
+from classical.walk_observables import Terms, ZeroProjector
+from tests.classical.test_pauli_walk import layered, random_circuit
 
 
 def _edge(num_qubits: int) -> list[tuple[str, float]]:
@@ -42,7 +47,7 @@ def test_it_is_the_dense_walk(rotation: int) -> None:
 def test_eight_qubits_deep_to_nine_digits() -> None:
     program = layered(8, 12)
     dense = float(second_moments(program, _edge(8)).derivatives[0])
-    found = derivative_moment(program, _edge(8), 0, relative=1e-8)
+    found = derivative_moment(program, _edge(8), 0, relative=1e-7)
     assert found.value == pytest.approx(dense, rel=1e-9)
 
 
@@ -58,9 +63,52 @@ def test_terms_add() -> None:
     assert derivative_moment(program, terms, 3).value == pytest.approx(dense, rel=1e-9)
 
 
+PAIRS: list[tuple[Program, Terms, dict[str, Any]]] = [
+    (layered(5, 3), [("ZZIII", 1.0), ("IIZII", 0.5), ("IIIIZ", 2.0)], {}),
+    (_mixed(), [("ZIXIY", 1.0)], {}),
+    (layered(5, 3), ZeroProjector(), {}),
+    (layered(5, 3), [("IZIIZ", 1.5)], {"laws": [Gaussian(0.3)] * 30}),
+    (layered(5, 3), [("IZIIZ", 1.5)], {"noise": per_gate(layered(5, 3), 0.99, 0.9)}),
+    (random_circuit(5, 4), [("ZZIII", 1.0)], {"laws": [RandomAxis()] * 20}),
+]
+
+
+@pytest.mark.parametrize(("program", "terms", "settings"), PAIRS)
+def test_all_derivatives_at_once_are_the_dense_walk(
+    program: Program, terms: Terms, settings: dict[str, Any]
+) -> None:
+    dense = second_moments(program, terms, **settings)
+    found = network_moments(program, terms, relative=1e-8, **settings)
+    assert found.loss == pytest.approx(dense.loss, rel=1e-10)
+    torch.testing.assert_close(found.derivatives, dense.derivatives, rtol=1e-9, atol=1e-14)
+    torch.testing.assert_close(found.variances, dense.variances, rtol=1e-9, atol=1e-14)
+    alone = derivative_moment(program, terms, 7, relative=1e-8, **settings)
+    assert alone.value == pytest.approx(float(dense.derivatives[7]), rel=1e-9, abs=1e-15)
+
+
+@pytest.mark.parametrize(("num_qubits", "layers"), [(20, 200), (50, 150)])
+def test_deep_circuits_reach_the_closed_form(num_qubits: int, layers: int) -> None:
+    limit = 2.0**num_qubits / (2 * (4.0**num_qubits - 1))
+    program = layered(num_qubits, layers)
+    # The chain's rest has decayed: the smallest bonds are enough.
+    found = derivative_moment(program, _edge(num_qubits), 0, relative=1e-3, most_bond=32)
+    assert found.value == pytest.approx(limit, rel=1e-3)
+
+
+def test_both_directions_agree_at_sixteen_qubits() -> None:
+    program = layered(16, 10)
+    found = network_moments(program, _edge(16))
+    for rotation in (0, 40, 165):
+        alone = derivative_moment(program, _edge(16), rotation, relative=1e-3)
+        assert float(found.derivatives[rotation]) == pytest.approx(alone.value, rel=2e-3)
+    # RX on qubit 10 in the last layer does not reach qubits 0 and 1.
+    assert float(found.derivatives[9 * 32 + 10]) == 0
+
+
 def test_a_value_that_moves_is_refused() -> None:
-    with pytest.raises(DoesNotStand, match="raise `most_bond`"):
-        derivative_moment(layered(12, 12), _edge(12), 0, relative=1e-12, most_bond=32)
+    for moments in (lambda **kw: derivative_moment(rotation=0, **kw), network_moments):
+        with pytest.raises(DoesNotStand, match="raise `most_bond`"):
+            moments(program=layered(12, 12), terms=_edge(12), relative=1e-12, most_bond=32)
 
 
 def test_what_breaks_the_chain_of_tensors_is_refused() -> None:
