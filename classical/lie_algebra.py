@@ -9,18 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from classical.generators import generators
+from classical.lie_errors import AlgebraTooLarge, OutsideTheAlgebra
+from classical.lie_sums import Bits, SumAlgebra, sum_closure
 from classical.paulis import PauliString, generator
 from classical.program import PauliRotation, Program
 
 _MOST_ELEMENTS = 100_000
-
-
-class AlgebraTooLarge(ValueError):
-    """The closure has more elements than are wanted."""
-
-
-class OutsideTheAlgebra(ValueError):
-    """The observable, or a circuit, is none that the theory speaks of."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,7 +27,7 @@ class PauliAlgebra:
     single strings.
     """
 
-    ideals: tuple[frozenset[tuple[int, int]], ...]
+    ideals: tuple[frozenset[Bits], ...]
 
     @property
     def dimension(self) -> int:
@@ -60,20 +55,36 @@ def lie_closure(generators: Iterable[str], most: int = _MOST_ELEMENTS) -> PauliA
     return PauliAlgebra(ideals=tuple(ideals))
 
 
-def algebra_of(program: Program, most: int = _MOST_ELEMENTS) -> PauliAlgebra:
-    """The algebra of a circuit's rotations, every one with an angle of its own.
+def algebra_of(program: Program, most: int | None = None) -> PauliAlgebra | SumAlgebra:
+    """The algebra of a circuit's rotations: of sums where rotations that commute share a parameter.
 
     Raises:
-        OutsideTheAlgebra: for a circuit with fixed gates, or parameters that several rotations share.
-        AlgebraTooLarge: as `lie_closure`.
+        OutsideTheAlgebra: for a circuit with fixed gates, a rotation by several parameters or none, or a parameter that
+            comes back in a place of its own.
+        AlgebraTooLarge: as `lie_closure` and `sum_closure`, whose `most` this is.
     """
     turns = [gate for gate in program.gates if isinstance(gate, PauliRotation)]
-    if len(turns) < len(program.gates) or bool(((program.coefficients != 0).sum(0) > 1).any()):
+    if len(turns) < len(program.gates) or any(len(own) != 1 for own in program.factors):
         raise OutsideTheAlgebra(
-            "The algebra of Pauli generators holds for circuits of rotations alone, each with a parameter of its own: "
-            "write fixed gates as rotations, or use sums as generators with PennyLane's `lie_closure`."
+            "The algebra is that of circuits of rotations alone, each by one parameter: write fixed gates as rotations "
+            "with parameters of their own."
         )
-    return lie_closure([generator(gate).letters(program.num_qubits) for gate in turns], most)
+    labels = [generator(gate).letters(program.num_qubits) for gate in turns]
+    if all(len(rotations) < 2 for rotations in program.rotations_of):
+        return lie_closure(labels, _MOST_ELEMENTS if most is None else most)
+    sums: dict[tuple[tuple[str, float], ...], None] = {}
+    for parameter in range(program.num_params):
+        found = generators(program, parameter)
+        if len(found) > 1:
+            raise OutsideTheAlgebra(
+                f"Parameter {parameter} turns {len(found)} times, with gates between that do not commute: its angles "
+                "are not independent. Give each turn a parameter of its own."
+            )
+        for each in found:
+            sums[
+                tuple((labels[k], factor) for k, factor in zip(each.rotations, each.factors, strict=True))
+            ] = None
+    return sum_closure(list(sums)) if most is None else sum_closure(list(sums), most)
 
 
 def loss_variance(
@@ -89,33 +100,90 @@ def loss_variance(
         OutsideTheAlgebra: for a term that is not in the algebra, or several in an ideal that is a sum of equal ones,
             where their products count.
     """
+    return sum(
+        _purity(ideal, bloch) * weight / len(ideal) for ideal, weight in _weights(algebra, terms).items()
+    )
+
+
+def gradient_variance(
+    algebra: PauliAlgebra,
+    rotation: str,
+    terms: Sequence[tuple[str, float]],
+    bloch: Sequence[float] = (0, 0, 1),
+) -> float:
+    """Variance of the derivative by a rotation about a string, deep in a deep circuit: K P(rho) P(O) / dim^2.
+
+    Ideal by ideal; K is the number of its strings that anticommute with the rotation's. It holds when the circuit is a
+    2-design on its group before and behind the rotation; layers of free fermions need some four times the depth that
+    their loss does. Source: Fontana et al. 2023, arXiv:2309.07902, theorem 1.
+
+    Raises:
+        OutsideTheAlgebra: as `loss_variance`, and for a rotation about a string that is not in the algebra.
+    """
+    turn = PauliString.of(rotation)
+    own = (turn.x, turn.z)
+    if not any(own in ideal for ideal in algebra.ideals):
+        raise OutsideTheAlgebra(
+            f"The rotation about {rotation} is none of the algebra of dimension {algebra.dimension}."
+        )
     total = 0.0
-    places = {bits: i for i, ideal in enumerate(algebra.ideals) for bits in ideal}
-    weights = [0.0] * len(algebra.ideals)
-    counts = [0] * len(algebra.ideals)
+    for ideal, weight in _weights(algebra, terms).items():
+        length = sum(anticommute(own, each) for each in ideal)
+        total += length * _purity(ideal, bloch) * weight / len(ideal) ** 2
+    return total
+
+
+def anticommute(a: Bits, b: Bits) -> bool:
+    return ((a[0] & b[1]).bit_count() + (a[1] & b[0]).bit_count()) % 2 == 1
+
+
+def twins(ideal: frozenset[Bits]) -> list[Bits]:
+    """Strings that commute with all of an ideal and take its strings to one another.
+
+    The ideal is the sum of equal ones, one more than there are twins: the twins' signs tell them apart. A string that
+    takes one string of the ideal to another takes every one, since commutators join them.
+    """
+    x, z = next(iter(ideal))
+    found = [(x ^ a, z ^ b) for a, b in ideal if (a, b) != (x, z)]
+    for each in ideal:
+        found = [twin for twin in found if not anticommute(twin, each)]
+        if not found:
+            break
+    return found
+
+
+def _weights(algebra: PauliAlgebra, terms: Sequence[tuple[str, float]]) -> dict[frozenset[Bits], float]:
+    """Sums of squares of an observable's coefficients in ideals; the centre and the identity have no variance."""
+    sums: dict[Bits, float] = {}
     for label, coefficient in terms:
         string = PauliString.of(label)
-        if (string.x, string.z) not in places:
+        if not string.support:
+            continue
+        if not any((string.x, string.z) in ideal for ideal in algebra.ideals):
             raise OutsideTheAlgebra(
                 f"The term {label} is not in the algebra of dimension {algebra.dimension}, for which the formula is: "
                 "ask `pauli_walk.second_moments`."
             )
-        weights[places[string.x, string.z]] += coefficient**2
-        counts[places[string.x, string.z]] += 1
-    for ideal, weight, count in zip(algebra.ideals, weights, counts, strict=True):
-        if count > 1 and _is_a_sum_of_equals(ideal):
+        sums[string.x, string.z] = sums.get((string.x, string.z), 0.0) + coefficient
+    found: dict[frozenset[Bits], float] = {}
+    for ideal in algebra.ideals:
+        own = [value for bits, value in sums.items() if bits in ideal]
+        if not own or len(ideal) == 1:
+            continue
+        if len(own) > 1 and twins(ideal):
             raise OutsideTheAlgebra(
-                f"{count} terms lie in an ideal of dimension {len(ideal)} that is a sum of equal simple ones, in which "
-                "squares of coefficients are not enough: ask for one term at a time."
+                f"{len(own)} terms lie in an ideal of dimension {len(ideal)} that is a sum of equal simple ones, in "
+                "which squares of coefficients are not enough: ask for one term at a time, or `decompose`."
             )
-        # What lies in the centre never moves: it has a mean and no variance.
-        if weight and len(ideal) > 1:
-            purity = sum(_square(bits, bloch) for bits in ideal)
-            total += purity * weight / len(ideal)
-    return total
+        found[ideal] = sum(value**2 for value in own)
+    return found
 
 
-def _square(bits: tuple[int, int], bloch: Sequence[float]) -> float:
+def _purity(ideal: frozenset[Bits], bloch: Sequence[float]) -> float:
+    return sum(_square(bits, bloch) for bits in ideal)
+
+
+def _square(bits: Bits, bloch: Sequence[float]) -> float:
     """<Q>^2 in the product state."""
     x, z = bits
     powers = ((x & ~z).bit_count(), (x & z).bit_count(), (z & ~x).bit_count())
@@ -125,37 +193,23 @@ def _square(bits: tuple[int, int], bloch: Sequence[float]) -> float:
     return value
 
 
-def _is_a_sum_of_equals(ideal: frozenset[tuple[int, int]]) -> bool:
-    """Whether some string commutes with the ideal and takes one of its strings to another: projections on its values.
-
-    Cost: the square of the dimension at most.
-    """
-    first = next(iter(ideal))
-    twins = ((first[0] ^ x, first[1] ^ z) for x, z in ideal if (x, z) != first)
-    return any(all(not _anticommute(twin, each) for each in ideal) for twin in twins)
-
-
-def _anticommute(a: tuple[int, int], b: tuple[int, int]) -> bool:
-    return ((a[0] & b[1]).bit_count() + (a[1] & b[0]).bit_count()) % 2 == 1
-
-
-def _parts(strings: Sequence[tuple[int, int]]) -> list[list[tuple[int, int]]]:
+def _parts(strings: Sequence[Bits]) -> list[list[Bits]]:
     """The strings in parts that commute with each other."""
     left = list(strings)
-    parts: list[list[tuple[int, int]]] = []
+    parts: list[list[Bits]] = []
     while left:
         part, waiting = [], [left.pop(0)]
         while waiting:
             each = waiting.pop()
             part.append(each)
-            joined = [other for other in left if _anticommute(each, other)]
+            joined = [other for other in left if anticommute(each, other)]
             left = [other for other in left if other not in joined]
             waiting += joined
         parts.append(part)
     return parts
 
 
-def _closed(generators: Sequence[tuple[int, int]], most: int) -> frozenset[tuple[int, int]]:
+def _closed(generators: Sequence[Bits], most: int) -> frozenset[Bits]:
     """All nested commutators of generators that hang together; each is one string."""
     found = set(generators)
     waiting = list(generators)
