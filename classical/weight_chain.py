@@ -27,7 +27,8 @@ class WeightChain:
         self.log = 0.0
         self.bond = bond
         # The same numbers each time: results do not depend on what ran before.
-        self._generator = torch.Generator().manual_seed(0)
+        generator = torch.Generator().manual_seed(0)
+        self._probe = torch.randn(8 * bond, bond, dtype=torch.float64, generator=generator)
 
     def copy(self) -> WeightChain:
         made = object.__new__(WeightChain)
@@ -41,13 +42,14 @@ class WeightChain:
         Between two sites the bond is cut back to the leading `bond` directions.
         """
         if len(matrix) == 4:
-            self.sites[first] = torch.einsum("ab,lbr->lar", matrix, self.sites[first])
+            self.sites[first] = matrix @ self.sites[first]
             self.low, self.high = min(self.low, first), max(self.high, first)
             return
         self._centre(first)
         left, right = self.sites[first], self.sites[first + 1]
         rows, columns = len(left), right.shape[2]
-        both = torch.einsum("lar,rbs->lbas", left, right).reshape(rows, 16, columns)
+        both = left.reshape(4 * rows, -1) @ right.reshape(len(right), -1)
+        both = both.view(rows, 4, 4, columns).transpose(1, 2).reshape(rows, 16, columns)
         both = (matrix @ both).view(rows, 4, 4, columns)
         self._split(first, both.transpose(1, 2).reshape(4 * rows, 4 * columns))
 
@@ -89,8 +91,8 @@ class WeightChain:
         if norm:
             flat = flat / norm
             self.log += math.log(norm)
-        if min(flat.shape) > 1.5 * self.bond + 8:
-            basis = leading_columns(flat, self.bond, self._generator)
+        if 1.5 * self.bond < min(flat.shape) <= max(flat.shape) <= len(self._probe):
+            basis = leading_columns(flat, self._probe[: flat.shape[1]])
         else:
             left, values, _ = torch.linalg.svd(flat, full_matrices=False)
             basis = left[:, : max(1, min(self.bond, int((values > _CUT * values[0]).sum())))]

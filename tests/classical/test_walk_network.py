@@ -86,7 +86,7 @@ def test_all_derivatives_at_once_are_the_dense_walk(
     assert alone.value == pytest.approx(float(dense.derivatives[7]), rel=1e-9, abs=1e-15)
 
 
-@pytest.mark.parametrize(("num_qubits", "layers"), [(20, 200), (50, 150)])
+@pytest.mark.parametrize(("num_qubits", "layers"), [(12, 120), (30, 100)])
 def test_deep_circuits_reach_the_closed_form(num_qubits: int, layers: int) -> None:
     limit = 2.0**num_qubits / (2 * (4.0**num_qubits - 1))
     program = layered(num_qubits, layers)
@@ -95,14 +95,14 @@ def test_deep_circuits_reach_the_closed_form(num_qubits: int, layers: int) -> No
     assert found.value == pytest.approx(limit, rel=1e-3)
 
 
-def test_both_directions_agree_at_sixteen_qubits() -> None:
-    program = layered(16, 10)
-    found = network_moments(program, _edge(16))
-    for rotation in (0, 40, 165):
-        alone = derivative_moment(program, _edge(16), rotation, relative=1e-3)
+def test_both_directions_agree_at_fourteen_qubits() -> None:
+    program = layered(14, 8)
+    found = network_moments(program, _edge(14))
+    for rotation in (0, 40, 112):
+        alone = derivative_moment(program, _edge(14), rotation, relative=1e-3)
         assert float(found.derivatives[rotation]) == pytest.approx(alone.value, rel=2e-3)
     # RX on qubit 10 in the last layer does not reach qubits 0 and 1.
-    assert float(found.derivatives[9 * 32 + 10]) == 0
+    assert float(found.derivatives[7 * 28 + 10]) == 0
 
 
 def test_a_value_that_moves_is_refused() -> None:
