@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-from pathlib import Path
 from typing import Any
 
 import networkx
@@ -23,6 +22,7 @@ from hybrid import Objective
 from hybrid.backends import Exact, Sampled
 from hybrid.diagonalising import diagonalise
 from hybrid.grouping import COMMUTING, ORDERS, Grouping, measurement_groups, measurement_reduction
+from studies.molecules import molecule
 
 GROUPINGS = [Grouping(commuting=c, order=o) for c, o in itertools.product(COMMUTING, ORDERS)]
 all_groupings = pytest.mark.parametrize("grouping", GROUPINGS, ids=lambda g: f"{g.commuting}, {g.order}")
@@ -37,8 +37,7 @@ H2 = {
 
 
 def _lih() -> dict[str, float]:
-    lines = (Path(__file__).parents[1] / "data" / "lih_1.595.txt").read_text().splitlines()
-    terms = {label: float(value) for label, value in (line.split() for line in lines if line[0] != "#")}
+    terms = {label[::-1]: float(value.real) for label, value in molecule("LiH").to_list()}
     del terms["I" * 12]
     return terms
 
