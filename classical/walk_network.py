@@ -61,7 +61,8 @@ def derivative_moment(
 ) -> Standing:
     """Returns E[(d loss / d t)^2] by the parameter of one rotation, by a matrix-product state.
 
-    Arguments as in `pauli_walk.second_moments`. Gates act on one qubit or on two neighbours of a line.
+    Arguments as in `pauli_walk.second_moments`. Gates act on one qubit or on two neighbours of a line. Outside the
+    observable's light cone it is exactly zero.
 
     Cost: two-qubit gates times the cube of the bond, whatever the terms; memory 4 n bond^2 numbers.
 
@@ -73,8 +74,11 @@ def derivative_moment(
     model = WalkModel.of(program, laws, bloch, noise)
     refuse_cross_terms(model, terms)
     steps = local_steps(model)
-    if not any(step.rotation == rotation and step.slope is not None for step in steps):
+    numbers = [step.rotation for step in steps if step.slope is not None]
+    if rotation not in numbers:
         raise OutsideTheWalk(f"Rotation {rotation} has no parameter, so there is no derivative.")
+    if not _reached(model, terms, steps)[1 + numbers.index(rotation)]:
+        return Standing(value=0.0, moved=0.0, bond=1)
 
     def found(bond: int) -> tuple[Tensor, float]:
         weights = Weights.closing(model, bond)

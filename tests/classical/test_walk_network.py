@@ -11,7 +11,8 @@ from classical.angle_laws import Gaussian, OutsideTheWalk, RandomAxis
 from classical.measurement import GATE_MATRICES
 from classical.pauli_walk import second_moments
 from classical.program import Program, ProgramBuilder
-from classical.walk_model import per_gate
+from classical.walk_evolution import Weights, local_steps
+from classical.walk_model import WalkModel, per_gate
 from classical.walk_network import DoesNotStand, derivative_moment, network_moments
 from classical.walk_observables import Terms, ZeroProjector
 from tests.classical.test_pauli_walk import layered, random_circuit
@@ -86,7 +87,7 @@ def test_all_derivatives_at_once_are_the_dense_walk(
     assert alone.value == pytest.approx(float(dense.derivatives[7]), rel=1e-9, abs=1e-15)
 
 
-@pytest.mark.parametrize(("num_qubits", "layers"), [(12, 120), (30, 100)])
+@pytest.mark.parametrize(("num_qubits", "layers"), [(12, 120), (30, 150)])
 def test_deep_circuits_reach_the_closed_form(num_qubits: int, layers: int) -> None:
     limit = 2.0**num_qubits / (2 * (4.0**num_qubits - 1))
     program = layered(num_qubits, layers)
@@ -95,14 +96,29 @@ def test_deep_circuits_reach_the_closed_form(num_qubits: int, layers: int) -> No
     assert found.value == pytest.approx(limit, rel=1e-3)
 
 
+def test_what_is_left_of_a_deep_circuit_is_its_flat_part() -> None:
+    n, layers = 8, 150
+    model = WalkModel.of(layered(n, layers))
+    weights = Weights.closing(model, 8)
+    for step in local_steps(model):
+        weights.push(step)
+    weights.clean()
+    # All strings but the identity close on |0...0> with the same weight.
+    limit = (2.0**n - 1) / (4.0**n - 1)
+    assert weights.flat == pytest.approx(limit, rel=1e-12)
+    for term in _edge(n):
+        assert weights.value([term]) == pytest.approx(limit, rel=1e-6)
+
+
 def test_both_directions_agree_at_fourteen_qubits() -> None:
     program = layered(14, 8)
     found = network_moments(program, _edge(14))
-    for rotation in (0, 40, 112):
+    for rotation in (0, 31, 112):
         alone = derivative_moment(program, _edge(14), rotation, relative=1e-3)
         assert float(found.derivatives[rotation]) == pytest.approx(alone.value, rel=2e-3)
     # RX on qubit 10 in the last layer does not reach qubits 0 and 1.
     assert float(found.derivatives[7 * 28 + 10]) == 0
+    assert derivative_moment(program, _edge(14), 7 * 28 + 10).value == 0
 
 
 def test_a_value_that_moves_is_refused() -> None:
