@@ -16,13 +16,23 @@ def _cz_ring(circuit: QuantumCircuit) -> None:
         circuit.cz(qubit, (qubit + 1) % count)
 
 
+def _cz_chain(circuit: QuantumCircuit) -> None:
+    """CZ between neighbours, open."""
+    for qubit in range(circuit.num_qubits - 1):
+        circuit.cz(qubit, qubit + 1)
+
+
 def _cx_chain(circuit: QuantumCircuit) -> None:
     """CNOT from each qubit to the next, open."""
     for qubit in range(circuit.num_qubits - 1):
         circuit.cx(qubit, qubit + 1)
 
 
-ENTANGLERS: Mapping[str, Callable[[QuantumCircuit], None]] = {"cz ring": _cz_ring, "cx chain": _cx_chain}
+ENTANGLERS: Mapping[str, Callable[[QuantumCircuit], None]] = {
+    "cz ring": _cz_ring,
+    "cx chain": _cx_chain,
+    "cz chain": _cz_chain,
+}
 
 
 def hardware_efficient(num_qubits: int, num_layers: int, entangler: str) -> QuantumCircuit:
