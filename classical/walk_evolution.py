@@ -9,7 +9,7 @@ value of 10^-31 stands as well as a shallow one's of 0.1.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -74,6 +74,29 @@ def local_steps(model: WalkModel) -> list[LocalStep]:
             known[key] = _table(step.pull, width), _table(step.differentiated, width) if has_slope else None
         matrix, slope = known[key]
         found.append(LocalStep(first=first, matrix=matrix, slope=slope, rotation=rotation))
+    return found
+
+
+def fused(steps: Sequence[LocalStep], apart: int) -> list[LocalStep]:
+    """The steps with those on single sites made part of the pair's before them, but for the rotation `apart`.
+
+    What averages out on a site then does so before the bond is cut, which costs less of what matters.
+    """
+    found: list[LocalStep] = []
+    last: dict[int, int] = {}
+    unit = torch.eye(4, dtype=torch.float64)
+    for step in steps:
+        if step.is_wide:
+            last[step.first] = last[step.first + 1] = len(found)
+        elif step.first in last and step.rotation != apart:
+            pair = found[last[step.first]]
+            low = step.first == pair.first
+            embedded = torch.kron(unit, step.matrix) if low else torch.kron(step.matrix, unit)
+            found[last[step.first]] = replace(pair, matrix=pair.matrix @ embedded)
+            continue
+        else:
+            last.pop(step.first, None)
+        found.append(step)
     return found
 
 

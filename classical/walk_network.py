@@ -19,7 +19,7 @@ from classical.angle_laws import AbstractAngleLaw, OutsideTheWalk
 from classical.first_moments import first_moments
 from classical.pauli_walk import Moments
 from classical.program import Program
-from classical.walk_evolution import LocalStep, Weights, local_steps
+from classical.walk_evolution import LocalStep, Weights, fused, local_steps
 from classical.walk_model import Noise, WalkModel
 from classical.walk_observables import Terms, ZeroProjector, checked_terms, refuse_cross_terms
 from classical.weight_chain import WeightChain
@@ -79,6 +79,7 @@ def derivative_moment(
         raise OutsideTheWalk(f"Rotation {rotation} has no parameter, so there is no derivative.")
     if not _reached(model, terms, steps)[1 + numbers.index(rotation)]:
         return Standing(value=0.0, moved=0.0, bond=1)
+    steps = fused(steps, rotation)
 
     def found(bond: int) -> tuple[Tensor, float]:
         weights = Weights.closing(model, bond)
