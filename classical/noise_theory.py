@@ -38,14 +38,14 @@ def string_decay(factor: float, weight: int, layers: int) -> float:
     return factor ** (weight * layers)
 
 
-def scrambled_decay(factor: float, num_qubits: int) -> float:
-    """By what each layer multiplies the variance in a deep circuit with noise q on every qubit: q^(2 * 3n/4).
+def scrambled_decay(factor: float, places: int) -> float:
+    """By what each layer multiplies the variance in a deep circuit with noise q at m places a layer: q^(2 * 3m/4).
 
-    A scrambled string has 3n/4 letters on average. To first order in 1 - q: on four qubits with q = 0.99 the exact walk
-    has 0.94155, this 0.94148.
+    A scrambled string has a letter at three places of four, on average; with noise on every qubit once, m = n. To first
+    order in 1 - q: on four qubits with q = 0.99 the exact walk has 0.94155, this 0.94148.
     """
     _probability("factor", factor, 1.0)
-    return factor ** (3 * num_qubits / 2)
+    return factor ** (3 * places / 2)
 
 
 def global_decay(replacement: float, gates: int) -> float:

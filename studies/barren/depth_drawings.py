@@ -1,4 +1,4 @@
-"""Figures of parts B, D and F of `barren_plateau`: depth, noise, and shallow circuits of many qubits."""
+"""Figures of parts B, D and F of `barren_plateau`: depth, noise, and circuits of many qubits."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ def _large(found: Sequence[Curve]) -> list[Figure]:
             figure=figure,
             points=pd.concat(drawn),
             caption=(
-                f"{found[0].circuit}, few layers, uniform angles: the exact walk as a matrix-product state, to 1e-3; "
-                "nothing is sampled. On these axes a power of n is a straight line."
+                f"{found[0].circuit}, uniform angles: the exact walk as a matrix-product state, to 1e-3; nothing is "
+                "sampled. On these axes a power of n is a straight line."
             ),
         )
     ]
@@ -87,22 +87,28 @@ def _large(found: Sequence[Curve]) -> list[Figure]:
 def _noise(found: Sequence[Curve]) -> list[Figure]:
     if not found:
         return []
-    figure, axes = canvas(width=8.0, height=5.2)
-    ax = axes[0]
+    places = list(dict.fromkeys(each.name.split(", ")[2] for each in found))
+    figure, axes = canvas(width=5.6 * max(2, len(places)), height=5.2, columns=len(places))
     drawn = []
-    for place, each in enumerate(found):
-        qubits, factor = each.name.split(", ")
-        drawn.append(draw(ax, each, f"q = {factor}, {qubits} qubits", place, second=True, fit=False))
-        decay = float(each.rows["derivatives"].iloc[-1][FIRST]["scrambled_decay"])
-        anchor = each.exact_second_moments[-1]
-        if decay < 1 and anchor > 0:
-            fine = np.array([each.sizes[len(each.sizes) // 2], each.sizes[-1]])
-            ax.plot(fine, anchor * decay ** (fine - fine[-1]), color="black", linewidth=1.0, linestyle=":")
-    ax.plot([], [], color="black", linewidth=1.0, linestyle=":", label="slope q^(3n/2) a layer")
-    ax.set_yscale("log")
-    ax.set_xlabel("layers")
-    ax.set_ylabel("variance of the first derivative (1 / radian²)")
-    legend(ax, ncols=2)
+    for ax, place in zip(axes, places, strict=True):
+        own = [each for each in found if each.name.endswith(place)]
+        for colour, each in enumerate(own):
+            qubits, factor, _ = each.name.split(", ")
+            label = f"q = {factor}, {qubits} qubits"
+            drawn.append(draw(ax, each, label, colour, second=True, fit=False).assign(noise_after=place))
+            decay = float(each.rows["derivatives"].iloc[-1][FIRST]["scrambled_decay"])
+            anchor = each.exact_second_moments[-1]
+            if decay < 1 and anchor > 0:
+                fine = np.array([each.sizes[len(each.sizes) // 2], each.sizes[-1]])
+                ax.plot(
+                    fine, anchor * decay ** (fine - fine[-1]), color="black", linewidth=1.0, linestyle=":"
+                )
+        ax.plot([], [], color="black", linewidth=1.0, linestyle=":", label="slope q^(3m/2) a layer")
+        ax.set_yscale("log")
+        ax.set_title(f"noise after {place}", fontsize=10)
+        ax.set_xlabel("layers")
+        ax.set_ylabel("variance of the first derivative (1 / radian²)")
+        legend(ax, ncols=2)
     key(figure, prediction=False, fit=False)
     return [
         Figure(
@@ -110,8 +116,9 @@ def _noise(found: Sequence[Curve]) -> list[Figure]:
             figure=figure,
             points=pd.concat(drawn),
             caption=(
-                f"{found[0].circuit}, Z0 Z1, first RX: after each layer every qubit's Bloch vector shrinks by q "
-                "(rho -> q rho + (1 - q) I/2; Qiskit's depolarizing_error(1 - q, 1)). Points: density matrices, "
+                f"{found[0].circuit}, Z0 Z1, first RX: after each layer every qubit's Bloch vector shrinks by q, or "
+                "after each gate those of its qubits, m places a layer (rho -> q rho + (1 - q) I/2; Qiskit's "
+                "depolarizing_error(1 - q, 1)). Points: density matrices, "
                 f"{found[0].samples} samples of uniform angles; lines: the exact walk with noise. The mean is zero, so "
                 "second moment and variance are one."
             ),

@@ -1,4 +1,4 @@
-"""What parts B, D and F say: depth, noise, and shallow circuits of many qubits."""
+"""What parts B, D and F say: depth, noise, and circuits of many qubits."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _flat_from(each: Curve) -> float | None:
 
 
 def large_sentences(found: Sequence[Curve]) -> list[str]:
-    """The laws of shallow circuits, from exact values."""
+    """The laws of circuits of many qubits, from exact values."""
     words = []
     for each in found:
         growth = each.exact_growth
@@ -56,7 +56,7 @@ def large_sentences(found: Sequence[Curve]) -> list[str]:
         return []
     sizes = found[0].sizes
     return [
-        f"Few layers, exactly, {sizes[0]:g} to {sizes[-1]:g} qubits ({found[0].circuit}, first parameter): "
+        f"Exactly, without sampling, {sizes[0]:g} to {sizes[-1]:g} qubits ({found[0].circuit}, first parameter): "
         f"the variance of the derivative, {'; '.join(words)}."
     ]
 
@@ -69,18 +69,19 @@ def noise_sentences(found: Sequence[Curve]) -> list[str]:
         if len(layers) < 2 or not (values[-2:] > 0).all():
             continue
         decay = math.exp(math.log(values[-1] / values[-2]) / (layers[-1] - layers[-2]))
-        formula = float(each.rows["derivatives"].iloc[-1][FIRST]["scrambled_decay"])
-        qubits, factor = each.name.split(", ")
+        cell = each.rows["derivatives"].iloc[-1][FIRST]
+        qubits, factor, place = each.name.split(", ")
         words.append(
-            f"q = {factor} on {qubits} qubits: {decay:.5f} a layer between {layers[-2]:g} and {layers[-1]:g} (formula "
-            f"q^(3n/2) {formula:.5f}), {values[-1] / values[0]:.2g} of its value at {layers[0]:g} layers"
+            f"q = {factor} after {place} on {qubits} qubits: {decay:.5f} a layer between {layers[-2]:g} and "
+            f"{layers[-1]:g} (formula {float(cell['scrambled_decay']):.5f} for {cell['places']} places a layer), "
+            f"{values[-1] / values[0]:.2g} of its value at {layers[0]:g} layers"
         )
     if not words:
         return []
     counts = [each.held() for each in found]
     held, known = (sum(column) for column in zip(*counts, strict=True))
     return [
-        "Noise that shrinks every qubit's Bloch vector by q after each layer multiplies the variance of the first "
-        f"derivative, by the exact walk: {'; '.join(words)}. Of {known} intervals measured with density matrices "
-        f"{held} hold the walk's value."
+        "Noise that shrinks Bloch vectors by q, at m places a layer, makes the variance of the first derivative fall "
+        f"by q^(3m/2) a layer once strings are spread, by the exact walk: {'; '.join(words)}. Of {known} intervals "
+        f"measured with density matrices {held} hold the walk's value."
     ]

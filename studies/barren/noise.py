@@ -1,7 +1,8 @@
-"""Part D: what noise on every qubit does to a derivative, against depth.
+"""Part D: what noise does to a derivative, against depth.
 
-After each layer of RX, RY and an open CZ ladder every qubit is depolarised: rho -> q rho + (1 - q) I/2, so q is the
-factor by which its Bloch vector shrinks, 1 - p of Qiskit's `depolarizing_error(p, 1)`.
+In circuits of RX, RY and an open CZ ladder qubits are depolarised, all of them after each layer, or those of each gate
+after it: rho -> q rho + (1 - q) I/2, so q is the factor by which a Bloch vector shrinks, 1 - p of Qiskit's
+`depolarizing_error(p, 1)`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,8 @@ from studies.barren.qubits import COST_AXES
 from studies.engine import Task
 
 PART = "noise"
+LAYER, GATE = "each layer", "each gate"
+PLACES = (LAYER, GATE)
 _MOST_MEASURED_QUBITS = 5
 
 
@@ -42,8 +46,8 @@ class Grid:
 
 
 def specs(grid: Grid) -> Iterator[dict[str, Any]]:
-    """Every size, depth and factor."""
-    for qubits in grid.qubits:
+    """Every place of noise, size, depth and factor."""
+    for place, qubits in product(PLACES, grid.qubits):
         for factor in grid.factors:
             for layers in grid.layers:
                 measured = layers <= grid.most_measured and qubits <= _MOST_MEASURED_QUBITS
@@ -54,6 +58,7 @@ def specs(grid: Grid) -> Iterator[dict[str, Any]]:
                     "qubits": qubits,
                     "layers": layers,
                     "bloch_factor": factor,
+                    "place": place,
                     "samples": grid.samples if measured else 0,
                 }
 
@@ -64,29 +69,37 @@ def run(task: Task) -> dict[str, Any]:
     each = circuit_of(COST_AXES, spec["qubits"], spec["layers"])
     objective = objective_of(each, PAIR)
     factor = float(spec["bloch_factor"])
-    exact = exact_moments(objective, PAIR, laws(UNIFORM, each), noise_of(each, factor))
+    noise = noise_of(each, factor, spec["place"])
+    exact = exact_moments(objective, PAIR, laws(UNIFORM, each), noise)
+    places = sum(map(len, noise)) // spec["layers"]
     found: dict[str, Any] = {
         "exact_second_moment": None if exact is None else float(exact.derivatives[0]),
-        "scrambled_decay": scrambled_decay(factor, spec["qubits"]),
+        "scrambled_decay": scrambled_decay(factor, places),
+        "places": places,
     }
     cost = Cost()
     if spec["samples"]:
         rows = drawn(UNIFORM, each, spec["samples"], task.generator("angles"))
-        samples = noisy_derivatives(each, rows, factor)
+        samples = noisy_derivatives(each, rows, factor, spec["place"])
         found, cost = {**found, **moments(samples.values[:, 0].numpy())}, samples.cost
     return {"derivatives": {FIRST: found}, "cost": cost}
 
 
-def noise_of(each: Laid, factor: float) -> list[Mapping[int, float]]:
-    """The factor of each qubit after the last gate of each layer, for every gate of the program."""
-    qubits = each.circuit.num_qubits
-    gates = len(each.circuit.data)
+def noise_of(each: Laid, factor: float, place: str) -> list[Mapping[int, float]]:
+    """For every gate of the program the factor by qubit: of its own after each gate, or of all after each layer."""
+    return [dict.fromkeys(qubits, factor) for qubits in _noisy_qubits(each, place)]
+
+
+def _noisy_qubits(each: Laid, place: str) -> list[list[int]]:
+    circuit = each.circuit
+    if place == GATE:
+        return [[circuit.find_bit(qubit).index for qubit in item.qubits] for item in circuit.data]
+    gates = len(circuit.data)
     a_layer = gates // len(each.layers)
-    full = dict.fromkeys(range(qubits), factor)
-    return [full if (i + 1) % a_layer == 0 else {} for i in range(gates)]
+    return [list(range(circuit.num_qubits)) if (i + 1) % a_layer == 0 else [] for i in range(gates)]
 
 
-def noisy_derivatives(each: Laid, rows: np.ndarray, factor: float) -> Samples:
+def noisy_derivatives(each: Laid, rows: np.ndarray, factor: float, place: str) -> Samples:
     """d/dt of the first parameter by parameter-shift on density matrices, exact values. Cost: 2 circuits a row."""
     from qiskit_aer.noise import NoiseModel, depolarizing_error
     from qiskit_aer.primitives import EstimatorV2
@@ -99,7 +112,7 @@ def noisy_derivatives(each: Laid, rows: np.ndarray, factor: float) -> Samples:
     shifted = np.stack([rows, rows])
     shifted[0, :, 0] += math.pi / 2
     shifted[1, :, 0] -= math.pi / 2
-    circuit = with_idle_gates(each)
+    circuit = _with_idle_gates(each, place)
     order = {parameter: i for i, parameter in enumerate(each.parameters)}
     columns = [order[parameter] for parameter in circuit.parameters]
     pub = (circuit, observable(PAIR, each), shifted[..., columns])
@@ -112,14 +125,13 @@ def noisy_derivatives(each: Laid, rows: np.ndarray, factor: float) -> Samples:
     )
 
 
-def with_idle_gates(each: Laid) -> QuantumCircuit:
-    """The circuit with an identity on every qubit after each layer: where the noise stands."""
+def _with_idle_gates(each: Laid, place: str) -> QuantumCircuit:
+    """The circuit with an identity where noise stands."""
     circuit = QuantumCircuit(each.circuit.num_qubits)
-    a_layer = len(each.circuit.data) // len(each.layers)
-    for i, item in enumerate(each.circuit.data, start=1):
+    for item, noisy in zip(each.circuit.data, _noisy_qubits(each, place), strict=True):
         circuit.append(item.operation, [each.circuit.find_bit(qubit).index for qubit in item.qubits])
-        if i % a_layer == 0:
-            circuit.id(range(each.circuit.num_qubits))
+        if noisy:
+            circuit.id(noisy)
     return circuit
 
 

@@ -98,8 +98,8 @@ def of_starts(rows: pd.DataFrame) -> list[Curve]:
 
 
 def of_noise(rows: pd.DataFrame) -> list[Curve]:
-    """Part D by Bloch factor and number of qubits, against layers."""
-    return _curves(rows, noise.PART, ["circuit", "cost", "qubits", "bloch_factor"], "layers")
+    """Part D by number of qubits, Bloch factor and place of the noise, against layers."""
+    return _curves(rows, noise.PART, ["circuit", "cost", "qubits", "bloch_factor", "place"], "layers")
 
 
 def of_large(rows: pd.DataFrame) -> list[Curve]:

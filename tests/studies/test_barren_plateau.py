@@ -159,26 +159,31 @@ def test_deep_random_circuits_reach_their_limit() -> None:
 
 
 @pytest.mark.parametrize("layers", [5, 20])
-def test_noise_has_the_known_variance(layers: int) -> None:
+def test_noise_after_layers_has_the_known_variance(layers: int) -> None:
     """q = 0.99 on four qubits, first RX, by another calculation."""
     known = {5: 3.140e-2, 20: 1.009e-2}[layers]
     each = laid(COST_AXES, 4, layers)
-    found = exact_moments(objective_of(each, PAIR), PAIR, laws(UNIFORM, each), noise.noise_of(each, 0.99))
+    found = exact_moments(
+        objective_of(each, PAIR), PAIR, laws(UNIFORM, each), noise.noise_of(each, 0.99, noise.LAYER)
+    )
     assert found is not None
     assert float(found.derivatives[0]) == pytest.approx(known, rel=5e-4)
 
 
-def test_density_matrices_have_the_noise_of_the_walk() -> None:
+@pytest.mark.parametrize("place", noise.PLACES)
+def test_density_matrices_have_the_noise_of_the_walk(place: str) -> None:
     """1,500 samples of kurtosis 4: a bias of 20 percent would be 4.5 standard errors."""
     each = laid(COST_AXES, 2, 3)
     angles = drawn(UNIFORM, each, 1500, np.random.default_rng(3))
-    exact = exact_moments(objective_of(each, PAIR), PAIR, laws(UNIFORM, each), noise.noise_of(each, 0.8))
+    exact = exact_moments(
+        objective_of(each, PAIR), PAIR, laws(UNIFORM, each), noise.noise_of(each, 0.8, place)
+    )
     assert exact is not None
-    squares = noise.noisy_derivatives(each, angles, 0.8).values[:, 0].numpy() ** 2
+    squares = noise.noisy_derivatives(each, angles, 0.8, place).values[:, 0].numpy() ** 2
     error = squares.std() / math.sqrt(len(squares))
     assert abs(squares.mean() - float(exact.derivatives[0])) < 4.5 * error
     assert error < 0.06 * squares.mean()
-    clean = noise.noisy_derivatives(each, angles[:5], 1.0).values
+    clean = noise.noisy_derivatives(each, angles[:5], 1.0, place).values
     torch.testing.assert_close(clean, derivatives(objective_of(each, PAIR), each, angles[:5], 0).values)
 
 
