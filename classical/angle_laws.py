@@ -108,6 +108,10 @@ class Fixed(AbstractAngleLaw):
 
     value: float
 
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.value):
+            raise ValueError(f"Argument `value` must be a finite angle, but is {self.value}.")
+
     def cosine_square(self, coefficient: float, offset: float) -> float:
         angle = coefficient * self.value + offset
         if abs(math.sin(2 * angle)) > _EQUAL:

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from classical.generators import generators
-from classical.lie_errors import AlgebraTooLarge, OutsideTheAlgebra
+from classical.lie_errors import AlgebraTooLarge, OutsideTheAlgebra, check_kind
 from classical.lie_sums import Bits, SumAlgebra, sum_closure
+from classical.pauli_terms import checked_bloch, checked_label, checked_terms
 from classical.paulis import PauliString, generator
 from classical.program import PauliRotation, Program
 
@@ -27,6 +28,7 @@ class PauliAlgebra:
     single strings.
     """
 
+    num_qubits: int
     ideals: tuple[frozenset[Bits], ...]
 
     @property
@@ -43,16 +45,16 @@ def lie_closure(generators: Iterable[str], most: int = _MOST_ELEMENTS) -> PauliA
         AlgebraTooLarge: for more than `most` elements.
         ValueError: without a generator, or for the identity.
     """
-    strings = [PauliString.of(label) for label in generators]
-    if not strings or any(not string.support for string in strings):
-        raise ValueError(
-            "Argument `generators` must hold Pauli strings other than the identity, at least one."
-        )
+    labels = [generators] if isinstance(generators, str) else list(generators)
+    checked = checked_terms([(label, 1.0) for label in labels], name="generators")
+    if len(checked) < len(set(labels)):
+        raise ValueError(f"Argument `generators` must hold no identity, but holds {labels}.")
+    strings = [PauliString.of(label) for label, _ in checked]
     bits = list(dict.fromkeys((string.x, string.z) for string in strings))
     ideals = [_closed(part, most) for part in _parts(bits)]
     if sum(map(len, ideals)) > most:
         raise _too_large(most)
-    return PauliAlgebra(ideals=tuple(ideals))
+    return PauliAlgebra(num_qubits=len(labels[0]), ideals=tuple(ideals))
 
 
 def algebra_of(program: Program, most: int | None = None) -> PauliAlgebra | SumAlgebra:
@@ -100,8 +102,10 @@ def loss_variance(
         OutsideTheAlgebra: for a term that is not in the algebra, or several in an ideal that is a sum of equal ones,
             where their products count.
     """
+    check_kind(algebra, PauliAlgebra, "`lie_closure`; for sums there is `simple_ideals.decompose`")
+    vector = _vector(bloch)
     return sum(
-        _purity(ideal, bloch) * weight / len(ideal) for ideal, weight in _weights(algebra, terms).items()
+        _purity(ideal, vector) * weight / len(ideal) for ideal, weight in _weights(algebra, terms).items()
     )
 
 
@@ -120,16 +124,17 @@ def gradient_variance(
     Raises:
         OutsideTheAlgebra: as `loss_variance`, and for a rotation about a string that is not in the algebra.
     """
-    turn = PauliString.of(rotation)
+    check_kind(algebra, PauliAlgebra, "`lie_closure`")
+    turn = PauliString.of(checked_label(rotation, algebra.num_qubits, "rotation"))
     own = (turn.x, turn.z)
     if not any(own in ideal for ideal in algebra.ideals):
         raise OutsideTheAlgebra(
             f"The rotation about {rotation} is none of the algebra of dimension {algebra.dimension}."
         )
-    total = 0.0
+    vector, total = _vector(bloch), 0.0
     for ideal, weight in _weights(algebra, terms).items():
         length = sum(anticommute(own, each) for each in ideal)
-        total += length * _purity(ideal, bloch) * weight / len(ideal) ** 2
+        total += length * _purity(ideal, vector) * weight / len(ideal) ** 2
     return total
 
 
@@ -155,16 +160,14 @@ def twins(ideal: frozenset[Bits]) -> list[Bits]:
 def _weights(algebra: PauliAlgebra, terms: Sequence[tuple[str, float]]) -> dict[frozenset[Bits], float]:
     """Sums of squares of an observable's coefficients in ideals; the centre and the identity have no variance."""
     sums: dict[Bits, float] = {}
-    for label, coefficient in terms:
+    for label, coefficient in checked_terms(terms, algebra.num_qubits):
         string = PauliString.of(label)
-        if not string.support:
-            continue
         if not any((string.x, string.z) in ideal for ideal in algebra.ideals):
             raise OutsideTheAlgebra(
                 f"The term {label} is not in the algebra of dimension {algebra.dimension}, for which the formula is: "
                 "ask `pauli_walk.second_moments`."
             )
-        sums[string.x, string.z] = sums.get((string.x, string.z), 0.0) + coefficient
+        sums[string.x, string.z] = coefficient
     found: dict[frozenset[Bits], float] = {}
     for ideal in algebra.ideals:
         own = [value for bits, value in sums.items() if bits in ideal]
@@ -177,6 +180,10 @@ def _weights(algebra: PauliAlgebra, terms: Sequence[tuple[str, float]]) -> dict[
             )
         found[ideal] = sum(value**2 for value in own)
     return found
+
+
+def _vector(bloch: Sequence[float]) -> list[float]:
+    return checked_bloch(bloch, 1)[0].tolist()
 
 
 def _purity(ideal: frozenset[Bits], bloch: Sequence[float]) -> float:

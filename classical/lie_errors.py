@@ -13,3 +13,11 @@ class OutsideTheAlgebra(ValueError):
 
 class RankUndecided(ValueError):
     """Rounding hides whether two numbers are equal: a rank would be a guess."""
+
+
+def check_kind(algebra: object, kind: type, maker: str) -> None:
+    """Raises TypeError for an algebra of the other kind."""
+    if not isinstance(algebra, kind):
+        raise TypeError(
+            f"Argument `algebra` must be a {kind.__name__}, as of {maker}, but is a {type(algebra).__name__}."
+        )

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from classical.lie_algebra import Bits, PauliAlgebra, anticommute, twins
+from classical.lie_errors import check_kind
 
 _EXCEPTIONAL = {(14, 2): "g2", (52, 4): "f4", (133, 7): "e7", (248, 8): "e8"}
 _COINCIDENCES = (("su(2)", "so(3)", "sp(2)"), ("so(5)", "sp(4)"), ("su(4)", "so(6)"))
@@ -81,6 +82,7 @@ def families(algebra: PauliAlgebra) -> tuple[Family, ...]:
     Raises:
         Unnamed: where these invariants contradict each other.
     """
+    check_kind(algebra, PauliAlgebra, "`lie_closure`; for sums there is `simple_ideals.decompose`")
     found: Counter[Family] = Counter()
     for ideal in algebra.ideals:
         found[_family(ideal) if len(ideal) > 1 else Family(names=("u(1)",), dimension=1)] += 1

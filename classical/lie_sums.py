@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from classical.lie_errors import AlgebraTooLarge, OutsideTheAlgebra, RankUndecided
+from classical.pauli_terms import checked_bloch, checked_terms
 from classical.paulis import PauliString
 
 Terms = Sequence[tuple[str, float]]
@@ -40,6 +41,7 @@ class SumAlgebra:
             (generators, dimension, dimension); G has coefficients of unit length.
     """
 
+    num_qubits: int
     strings: tuple[Bits, ...]
     basis: NDArray[np.float64]
     adjoint: NDArray[np.float64]
@@ -56,11 +58,11 @@ class SumAlgebra:
         """
         places = {bits: i for i, bits in enumerate(self.strings)}
         row, outside = np.zeros(len(self.strings)), 0.0
-        for label, coefficient in terms:
+        for label, coefficient in checked_terms(terms, self.num_qubits):
             string = PauliString.of(label)
             if (string.x, string.z) in places:
-                row[places[string.x, string.z]] += coefficient
-            elif string.support:
+                row[places[string.x, string.z]] = coefficient
+            else:
                 outside += abs(coefficient)
         found = self.basis @ row
         outside += float(np.linalg.norm(row - found @ self.basis))
@@ -76,7 +78,7 @@ class SumAlgebra:
         powers = np.array(
             [((x & ~z).bit_count(), (x & z).bit_count(), (z & ~x).bit_count()) for x, z in self.strings]
         )
-        return self.basis @ np.prod(np.asarray(bloch, dtype=np.float64) ** powers, axis=1)
+        return self.basis @ np.prod(checked_bloch(bloch, 1)[0].numpy() ** powers, axis=1)
 
 
 def sum_closure(
@@ -91,12 +93,18 @@ def sum_closure(
         RankUndecided: where rounding hides whether an element is new.
         ValueError: without a generator, for one that is zero, or for labels of different lengths.
     """
-    sums = [_sum_of(terms) for terms in generators]
-    lengths = {len(label) for terms in generators for label, _ in terms}
-    if not sums or not all(sums) or len(lengths) > 1:
+    given = list(generators)
+    if not given:
         raise ValueError(
-            "Argument `generators` must hold sums of Pauli strings of one length other than the identity, at least one."
+            "Argument `generators` must hold sums of Pauli strings, at least one, but holds none."
         )
+    num_qubits: int | None = None
+    sums: list[dict[Bits, float]] = []
+    for terms in given:
+        checked = checked_terms(terms, num_qubits, "generators")
+        num_qubits = len(checked[0][0])
+        sums.append(_sum_of(checked))
+    assert num_qubits is not None
     strings = _reached(list(dict.fromkeys(bits for each in sums for bits in each)), most_strings)
     places = {bits: i for i, bits in enumerate(strings)}
     commutators = [_commutator(each, strings, places) for each in sums]
@@ -114,18 +122,15 @@ def sum_closure(
             )
         new = _independent(np.concatenate([(each @ new.T).T for each in commutators]), basis)
     adjoint = np.stack([basis @ (each @ basis.T) for each in commutators])
-    return SumAlgebra(strings=tuple(strings), basis=basis, adjoint=adjoint)
+    return SumAlgebra(num_qubits=num_qubits, strings=tuple(strings), basis=basis, adjoint=adjoint)
 
 
 def _sum_of(terms: Terms) -> dict[Bits, float]:
-    """A sum of unit length, without the identity; empty where nothing is left."""
-    found: dict[Bits, float] = {}
-    for label, coefficient in terms:
-        string = PauliString.of(label)
-        if string.support:
-            found[string.x, string.z] = found.get((string.x, string.z), 0.0) + coefficient
-    length = float(np.linalg.norm(list(found.values()))) if found else 0.0
-    return {bits: value / length for bits, value in found.items() if value} if length else {}
+    """A checked sum, of unit length."""
+    strings = [PauliString.of(label) for label, _ in terms]
+    values = np.array([coefficient for _, coefficient in terms])
+    values = values / np.linalg.norm(values)
+    return {(string.x, string.z): float(value) for string, value in zip(strings, values, strict=True)}
 
 
 def _reached(generators: Sequence[Bits], most: int) -> list[Bits]:

@@ -21,7 +21,7 @@ from classical.first_moments import first_moments
 from classical.paulis import PauliString
 from classical.program import Program
 from classical.walk_model import Noise, WalkModel
-from classical.walk_observables import Terms, ZeroProjector, checked_terms, refuse_cross_terms
+from classical.walk_observables import Terms, ZeroProjector, checked_observable, refuse_cross_terms
 from classical.walk_steps import AbstractStep, Strings, step_of
 
 
@@ -70,7 +70,7 @@ def second_moments(
     Cost: gates times 4^n, twice, and the roots of the number of gates times 4^n numbers in memory. Source: the walk is
     that of Clifford-and-rotation circuits, e.g. Napp 2022, arXiv:2203.06174, section 3.
     """
-    terms = checked_terms(terms, program.num_qubits)
+    terms = checked_observable(terms, program.num_qubits)
     model = WalkModel.of(program, laws, bloch, noise)
     refuse_cross_terms(model, terms)
     strings = Strings(program.num_qubits)

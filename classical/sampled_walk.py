@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from classical.angle_laws import AbstractAngleLaw, OutsideTheWalk
+from classical.angle_laws import AbstractAngleLaw
 from classical.paulis import PauliString
 from classical.program import Program
 from classical.string_batch import StringBatch
-from classical.walk_model import Damping, Noise, Permutation, Turn, WalkModel
-from classical.walk_observables import Terms, ZeroProjector, checked_terms, refuse_cross_terms
+from classical.walk_model import Damping, Noise, Permutation, Turn, WalkModel, check_rotation
+from classical.walk_observables import Terms, ZeroProjector, checked_observable, refuse_cross_terms
 
 # Bits of strings held at a time.
 _CHUNK_BITS = 20_000_000
@@ -57,14 +57,15 @@ def sampled_moment(
 
     Cost: walks times gates, in bit arithmetic.
     """
-    if walks < 2:
-        raise ValueError(f"Argument `walks` must be at least 2, but is {walks}.")
-    terms = checked_terms(terms, program.num_qubits)
+    if type(walks) is not int or walks < 2:
+        raise ValueError(f"Argument `walks` must be a whole number of at least 2, but is {walks!r}.")
+    if not isinstance(rng, np.random.Generator):
+        raise ValueError(f"Argument `rng` must be a numpy.random.Generator, but is {rng!r}.")
+    terms = checked_observable(terms, program.num_qubits)
     model = WalkModel.of(program, laws, bloch, noise)
     refuse_cross_terms(model, terms)
-    slopes = {move.rotation: move.slope for move in model.moves if isinstance(move, Turn)}
-    if rotation is not None and not slopes.get(rotation):
-        raise OutsideTheWalk(f"Rotation {rotation} has no parameter, so there is no derivative.")
+    if rotation is not None:
+        check_rotation(model, rotation)
     size = max(2, _CHUNK_BITS // program.num_qubits)
     counts = [min(size, walks - done) for done in range(0, walks, size)]
     values = np.concatenate([_values(model, terms, rotation, count, rng) for count in counts])

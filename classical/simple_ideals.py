@@ -17,7 +17,7 @@ from scipy.linalg import expm
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from classical.lie_errors import RankUndecided
+from classical.lie_errors import RankUndecided, check_kind
 from classical.lie_names import Family, simple_names
 from classical.lie_sums import SumAlgebra, Terms
 
@@ -87,6 +87,9 @@ def decompose(algebra: SumAlgebra, rng: np.random.Generator) -> Decomposition:
         RankUndecided: where rounding hides which roots are equal, in three draws.
         Unnamed: where an ideal's numbers are those of no simple algebra.
     """
+    check_kind(algebra, SumAlgebra, "`sum_closure`; for strings there is `lie_names.families`")
+    if not isinstance(rng, np.random.Generator):
+        raise ValueError(f"Argument `rng` must be a numpy.random.Generator, but is {rng!r}.")
     centre = _null_rows(np.concatenate(list(algebra.adjoint)))
     for _ in range(_DRAWS):
         found = _ideals(algebra.adjoint, centre, rng)

@@ -92,7 +92,8 @@ def fused(steps: Sequence[LocalStep], apart: int) -> list[LocalStep]:
             pair = found[last[step.first]]
             low = step.first == pair.first
             embedded = torch.kron(unit, step.matrix) if low else torch.kron(step.matrix, unit)
-            found[last[step.first]] = replace(pair, matrix=pair.matrix @ embedded)
+            slope = None if pair.slope is None else pair.slope @ embedded
+            found[last[step.first]] = replace(pair, matrix=pair.matrix @ embedded, slope=slope)
             continue
         else:
             last.pop(step.first, None)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from classical.angle_laws import AbstractAngleLaw, OutsideTheWalk, RandomAxis, Uniform
+from classical.pauli_terms import checked_bloch
 from classical.paulis import CliffordMap, PauliString
 from classical.program import PAULI_MATRICES, FixedUnitary, Gate, PauliRotation, Program
 
@@ -94,7 +95,7 @@ class WalkModel:
         laws = [Uniform()] * program.num_params if laws is None else laws
         noise = [{}] * len(program.gates) if noise is None else noise
         _check(program, laws, noise)
-        vectors = _vectors(bloch, program.num_qubits)
+        vectors = checked_bloch(bloch, program.num_qubits)
         moves: list[Move] = []
         touched: set[int] = set()
         rotation = -1
@@ -123,12 +124,28 @@ def per_gate(program: Program, single: float, pair: float) -> Noise:
     return [dict.fromkeys(gate.qubits, single if len(gate.qubits) == 1 else pair) for gate in program.gates]
 
 
+def check_rotation(model: WalkModel, rotation: int) -> None:
+    """Raises OutsideTheWalk for a rotation that there is not, or that has no parameter."""
+    slopes = {move.rotation: move.slope for move in model.moves if isinstance(move, Turn)}
+    if rotation not in slopes:
+        raise OutsideTheWalk(
+            f"Argument `rotation` must be one of the program's {len(slopes)}, counted from 0, but is {rotation!r}."
+        )
+    if not slopes[rotation]:
+        raise OutsideTheWalk(f"Rotation {rotation} has no parameter, so there is no derivative.")
+
+
 def relocated(move: Move, first: int) -> Move:
     """The move on qubits counted from `first`."""
     return replace(move, qubits=tuple(q - first for q in move.qubits))
 
 
 def _check(program: Program, laws: Sequence[AbstractAngleLaw], noise: Noise) -> None:
+    if not isinstance(laws, Sequence) or not all(isinstance(law, AbstractAngleLaw) for law in laws):
+        raise ValueError(
+            "Argument `laws` must be a list of laws such as Uniform() or Gaussian(0.1), one for each of "
+            f"{program.num_params} parameters, but is {laws!r}."
+        )
     if len(laws) != program.num_params:
         raise ValueError(
             f"Argument `laws` must have one law for each of {program.num_params} parameters, but has {len(laws)}."
@@ -144,16 +161,6 @@ def _check(program: Program, laws: Sequence[AbstractAngleLaw], noise: Noise) -> 
                     f"Argument `noise` must give qubits below {program.num_qubits} and Bloch factors from -1/3 to 1, "
                     f"but gives qubit {qubit} the factor {factor}."
                 )
-
-
-def _vectors(bloch: Tensor | None, num_qubits: int) -> Tensor:
-    given = torch.tensor([0.0, 0.0, 1.0]) if bloch is None else bloch
-    if tuple(given.shape) not in ((3,), (num_qubits, 3)) or float(given.norm(dim=-1).max()) > 1 + _EQUAL:
-        raise ValueError(
-            f"Argument `bloch` must hold Bloch vectors of length up to 1, shape (3,) or ({num_qubits}, 3), but has "
-            f"shape {tuple(given.shape)} and a largest length of {float(given.norm(dim=-1).max()):g}."
-        )
-    return given.to(torch.float64).expand(num_qubits, 3).clone()
 
 
 def _turned(vector: Tensor, matrix: Tensor) -> Tensor:

@@ -15,14 +15,14 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from classical.angle_laws import AbstractAngleLaw, OutsideTheWalk
+from classical.angle_laws import AbstractAngleLaw
 from classical.first_moments import first_moments
 from classical.pauli_walk import Moments
 from classical.program import Program
 from classical.walk_evolution import LocalStep, Weights, fused, local_steps
-from classical.walk_model import Noise, WalkModel
-from classical.walk_observables import Terms, ZeroProjector, checked_terms, refuse_cross_terms
-from classical.weight_chain import WeightChain
+from classical.walk_meeting import met
+from classical.walk_model import Noise, WalkModel, check_rotation
+from classical.walk_observables import Terms, ZeroProjector, checked_observable, refuse_cross_terms
 
 _FIRST_BOND = 16
 
@@ -70,13 +70,12 @@ def derivative_moment(
         OutsideTheWalk: for what breaks the chain, and gates on other than neighbours.
         DoesNotStand: when, up to `most_bond`, the value moves by more than `relative`.
     """
-    terms = checked_terms(terms, program.num_qubits)
+    terms = checked_observable(terms, program.num_qubits)
     model = WalkModel.of(program, laws, bloch, noise)
     refuse_cross_terms(model, terms)
     steps = local_steps(model)
+    check_rotation(model, rotation)
     numbers = [step.rotation for step in steps if step.slope is not None]
-    if rotation not in numbers:
-        raise OutsideTheWalk(f"Rotation {rotation} has no parameter, so there is no derivative.")
     if not _reached(model, terms, steps)[1 + numbers.index(rotation)]:
         return Standing(value=0.0, moved=0.0, bond=1)
     steps = fused(steps, rotation)
@@ -117,7 +116,7 @@ def network_moments(
         DoesNotStand: when, up to `most_bond`, a value moves by more than `relative`, or the two directions disagree
             by more; `derivative_moment` needs one direction alone.
     """
-    terms = checked_terms(terms, program.num_qubits)
+    terms = checked_observable(terms, program.num_qubits)
     model = WalkModel.of(program, laws, bloch, noise)
     refuse_cross_terms(model, terms)
     steps = local_steps(model)
@@ -147,6 +146,8 @@ def _doubled(
 
     A value under `least` times the largest that does not stand is NaN.
     """
+    if not 0 < relative < 1:
+        raise ValueError(f"Argument `relative` must be between 0 and 1, but is {relative}.")
     if most_bond < 2 * _FIRST_BOND:
         raise ValueError(f"Argument `most_bond` must be at least {2 * _FIRST_BOND}, but is {most_bond}.")
     bond, moved, disagreement = _FIRST_BOND, math.inf, math.inf
@@ -161,9 +162,10 @@ def _doubled(
         if moved <= relative and disagreement <= relative:
             return torch.where(moves <= relative, values, math.nan), moved, bond
         before = values
+    differ = f", and the two directions differ by {disagreement:.1g}" if disagreement else ""
     raise DoesNotStand(
-        f"With a bond of {bond} a value still moves by {moved:.1g} of itself, and the two directions differ by "
-        f"{disagreement:.1g}: raise `most_bond` or `relative`, or sample."
+        f"With a bond of {bond} a value still moves by {moved:.1g} of itself{differ}: raise `most_bond` or `relative`, "
+        "or sample."
     )
 
 
@@ -212,7 +214,7 @@ def _both_ways(
     for part, front in zip(reversed(parts), reversed(before), strict=True):
         own = [step for _, step in part]
         if front is not None:
-            loss, found = _met(front.whole(), weights.whole(), own)
+            loss, found = met(front.whole(), weights.whole(), own)
             losses.append(loss)
             derivatives += reversed(found)
         for place, step in reversed(part):
@@ -226,62 +228,3 @@ def _part(numbered: tuple[int, LocalStep]) -> int:
     """The same for neighbouring steps on single sites, another for each step on two."""
     place, step = numbered
     return place if step.is_wide else -1
-
-
-def _met(front: WeightChain, back: WeightChain, steps: Sequence[LocalStep]) -> tuple[float, list[float]]:
-    """E[loss^2] and the derivatives' moments of steps on single sites, or one on two, between both directions.
-
-    `front` holds the closing weights before the steps, `back` the observable's behind them.
-    """
-    scale = math.exp(front.log + back.log)
-    if steps[0].is_wide:
-        (step,) = steps
-        assert step.slope is not None
-        first = step.first
-        rows = _environment(front.sites[:first], back.sites[:first])
-        columns = _environment(_mirrored(front.sites[first + 2 :]), _mirrored(back.sites[first + 2 :]))
-        near, far = (_pair(chain.sites[first], chain.sites[first + 1]) for chain in (front, back))
-        table = torch.einsum("ik,iaj,kcl,jl->ac", rows[-1], near, far, columns[-1])
-        return scale * float((table * step.matrix).sum()), [scale * float((table * step.slope).sum())]
-    # Behind each step, on its own site: what the steps behind it pull.
-    behind: list[Tensor] = []
-    pulls = [torch.eye(4, dtype=torch.float64) for _ in front.sites]
-    for step in reversed(steps):
-        behind.append(pulls[step.first])
-        pulls[step.first] = step.matrix @ pulls[step.first]
-    pulled = [torch.einsum("ac,kcl->kal", m, tensor) for m, tensor in zip(pulls, back.sites, strict=True)]
-    rows = _environment(front.sites, pulled)
-    columns = _environment(_mirrored(front.sites), _mirrored(pulled))
-    ahead = [torch.eye(4, dtype=torch.float64) for _ in front.sites]
-    tables: dict[int, Tensor] = {}
-    found = []
-    for step, rest in zip(steps, reversed(behind), strict=True):
-        q = step.first
-        if step.slope is not None:
-            if q not in tables:
-                tables[q] = torch.einsum(
-                    "ik,iaj,kcl,jl->ac", rows[q], front.sites[q], back.sites[q], columns[-2 - q]
-                )
-            found.append(scale * float((tables[q] * (ahead[q] @ step.slope @ rest)).sum()))
-        ahead[q] = ahead[q] @ step.matrix
-    return scale * float(rows[-1][0, 0]), found
-
-
-def _environment(near: Sequence[Tensor], far: Sequence[Tensor]) -> list[Tensor]:
-    """Products of two chains from the left, one for each number of sites."""
-    row = torch.ones(1, 1, dtype=torch.float64)
-    rows = [row]
-    for a, b in zip(near, far, strict=True):
-        half = torch.einsum("ik,iaj->kaj", row, a)
-        row = torch.tensordot(half.flatten(0, 1).mT, b.flatten(0, 1), 1)
-        rows.append(row)
-    return rows
-
-
-def _mirrored(sites: Sequence[Tensor]) -> list[Tensor]:
-    return [tensor.permute(2, 1, 0) for tensor in reversed(sites)]
-
-
-def _pair(left: Tensor, right: Tensor) -> Tensor:
-    """Two sites as one of 16 letters, the first site's digit lowest."""
-    return torch.einsum("lar,rbs->lbas", left, right).reshape(len(left), 16, -1)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from classical.angle_laws import OutsideTheWalk
+from classical.pauli_terms import checked_terms
 from classical.paulis import PauliString
 from classical.walk_model import Permutation, Turn, WalkModel
 
@@ -21,25 +22,9 @@ Terms = Sequence[tuple[str, float]] | ZeroProjector
 """Pauli terms, labels with qubit 0 first, and their coefficients; or the projector."""
 
 
-def checked_terms(terms: Terms, num_qubits: int) -> Terms:
-    """The terms, without identities; equal labels are added.
-
-    Raises:
-        ValueError: for none, or labels of another length or other letters than I, X, Y, Z.
-    """
-    if isinstance(terms, ZeroProjector):
-        return terms
-    table: dict[str, float] = {}
-    for label, coefficient in terms:
-        if len(label) != num_qubits or not set(label) <= set("IXYZ"):
-            raise ValueError(
-                f"Argument `terms` must have labels of {num_qubits} letters I, X, Y or Z, but has {label!r}."
-            )
-        table[label] = table.get(label, 0.0) + coefficient
-    kept = [(label, value) for label, value in table.items() if value and set(label) != {"I"}]
-    if not kept:
-        raise ValueError("Argument `terms` must hold a Pauli string other than the identity, but holds none.")
-    return kept
+def checked_observable(terms: Terms, num_qubits: int) -> Terms:
+    """The terms, without identities; equal labels are added. Raises ValueError as `checked_terms`."""
+    return terms if isinstance(terms, ZeroProjector) else checked_terms(terms, num_qubits)
 
 
 def refuse_cross_terms(model: WalkModel, terms: Terms) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri, stdtrit
 
-from studies.engine.statistics import Estimate
+from studies.engine.statistics import Estimate, checked_level
 
 Verdict = Literal["exponential", "power law", "undecided"]
 
@@ -117,7 +117,7 @@ def growth_of(sizes: ArrayLike, estimates: Sequence[Estimate], level: float = 0.
     used = [i for i, each in enumerate(estimates) if each.value > 0 and each.low and each.high]
     if len({places[i] for i in used}) < 2:
         return None
-    quantile = float(ndtri((1 + level) / 2))
+    quantile = float(ndtri((1 + checked_level(level)) / 2))
     errors = np.array(
         [math.log((estimates[i].high or 1) / (estimates[i].low or 1)) / (2 * quantile) for i in used]
     )
@@ -151,6 +151,7 @@ def fit_growth(
     lines = [_Line.through(axis, logs, errors) for axis in (places, np.log(places))]
     # The better line says by how much points scatter beyond their errors, for both.
     excess = max(1.0, min(line.misfit for line in lines))
+    level = checked_level(level)
     exponential, power = (line.law(errors is not None, excess, level) for line in lines)
     verdict, reason = _verdict(exponential, power, places.size, errors is not None)
     return Growth(

@@ -72,7 +72,7 @@ def median(samples: ArrayLike, level: float = 0.95) -> Estimate:
     the distribution; k is the largest that keeps the level, so the interval errs on the wide side.
     """
     values = np.sort(_samples(samples))
-    needs = math.ceil(1 - math.log2(1 - _checked_level(level)))
+    needs = math.ceil(1 - math.log2(1 - checked_level(level)))
     centre, count = float(np.median(values)), values.size
     if count < needs:
         return Estimate(value=centre, low=None, high=None, count=count, needs=needs)
@@ -199,10 +199,11 @@ def _positive(values: NDArray[np.float64], name: str) -> NDArray[np.float64]:
 
 def _student(level: float, degrees: int) -> float:
     """The quantile of Student's t that leaves (1 - level) / 2 above it."""
-    return float(stdtrit(degrees, (1 + _checked_level(level)) / 2))
+    return float(stdtrit(degrees, (1 + checked_level(level)) / 2))
 
 
-def _checked_level(level: float) -> float:
+def checked_level(level: float) -> float:
+    """The probability of an interval. Raises ValueError outside 0 and 1."""
     if not 0 < level < 1:
         raise ValueError(f"Argument `level` must lie between 0 and 1, but is {level}.")
     return level

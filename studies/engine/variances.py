@@ -113,7 +113,10 @@ def _tail(squares: NDArray[np.float64]) -> float:
 
 
 def _checked(samples: ArrayLike) -> NDArray[np.float64]:
-    values = np.asarray(samples, dtype=np.float64)
+    given = np.asarray(samples)
+    if not (np.issubdtype(given.dtype, np.number) or given.dtype == bool) or np.iscomplexobj(given):
+        raise ValueError(f"Argument `samples` must hold real numbers, but holds {given.dtype}.")
+    values = given.astype(np.float64)
     if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():
         raise ValueError(
             f"Argument `samples` must be a list of at least one finite number, but has shape {values.shape} and "

@@ -57,6 +57,27 @@ def test_thirty_qubits_thirty_layers() -> None:
     assert derivative_moment(layered(30, 30), _edge(30), 0).value == pytest.approx(6.02229e-5, rel=1e-4)
 
 
+@pytest.mark.parametrize("noisy", [False, True])
+def test_derivatives_by_pairs_with_single_gates_behind_them(noisy: bool) -> None:
+    builder = ProgramBuilder(4, 16)
+    at = 0
+    for _ in range(2):
+        for pair in ((0, 1), (2, 3), (1, 2)):
+            builder.rotation("ZZ", pair, {at: 1.0})
+            builder.rotation("XY", (pair[1], pair[0]), {at + 1: 1.0})
+            at += 2
+        for qubit in (1, 2):
+            builder.rotation("X", (qubit,), {at: 1.0})
+            at += 1
+    program = builder.build()
+    settings: dict[str, Any] = {"noise": per_gate(program, 0.9, 0.8) if noisy else None}
+    terms = [("YIZI", 1.0)]
+    dense = second_moments(program, terms, **settings).derivatives
+    for rotation in range(16):
+        found = derivative_moment(program, terms, rotation, **settings)
+        assert found.value == pytest.approx(float(dense[rotation]), rel=1e-9, abs=1e-15)
+
+
 def test_terms_add() -> None:
     program = layered(4, 2)
     terms = [("ZZII", 1.0), ("IIZI", 0.5)]
@@ -128,6 +149,11 @@ def test_a_value_that_moves_is_refused() -> None:
 
 
 def test_what_breaks_the_chain_of_tensors_is_refused() -> None:
+    for relative in (-1.0, float("nan"), 100.0):
+        with pytest.raises(ValueError, match="`relative` must be between 0 and 1"):
+            derivative_moment(layered(3, 1), _edge(3), 0, relative=relative)
+    with pytest.raises(OutsideTheWalk, match="one of the program's 6, counted from 0, but is 99"):
+        derivative_moment(layered(3, 1), _edge(3), 99)
     builder = ProgramBuilder(3, 1)
     builder.rotation("X", (0,), {0: 1.0})
     builder.unitary(GATE_MATRICES["cz"], (0, 2))
