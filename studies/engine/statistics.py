@@ -15,7 +15,7 @@ from scipy.special import bdtr, stdtrit
 class Estimate:
     """A value, the ends of its interval and the number of samples; prints as `1.23 [1.10, 1.35] (n=12)`.
 
-    `low` and `high` are None when there are fewer than `needs` samples.
+    `low` and `high` are None when there are fewer than `needs` samples; with `high` alone it is an upper bound.
     """
 
     value: float
@@ -25,6 +25,8 @@ class Estimate:
     needs: int = 2
 
     def __str__(self) -> str:
+        if self.low is None and self.high is not None:
+            return f"at most {self.high:.3g} (n={self.count})"
         if self.low is None or self.high is None:
             return f"{self.value:.3g} (n={self.count}, an interval needs {self.needs})"
         value, low, high = _rounded_together(self.value, self.low, self.high)

@@ -134,7 +134,7 @@ def test_what_is_no_generator_is_refused() -> None:
 
 def test_bad_input_is_named() -> None:
     for generators in ([], [[]], [[("II", 1.0)]], [[("X", 1.0), ("X", -1.0)]], [[("X", 1.0)], [("XX", 1.0)]]):
-        with pytest.raises(ValueError, match="Argument `generators` must h(old|ave)"):
+        with pytest.raises(ValueError, match=r"Argument `generators` must h(old|ave)"):
             sum_closure(generators)
     with pytest.raises(AlgebraTooLarge, match="at least"):
         sum_closure(_with_fields(4), most=100)

@@ -142,6 +142,7 @@ def test_a_variance_that_drowns_in_noise_is_an_upper_bound() -> None:
     bounds = [each for each in found if each.low is None]
     assert len(bounds) > 900
     assert all(each.high is not None and each.high >= 0 for each in bounds)
+    assert str(bounds[0]) == f"at most {bounds[0].high:.3g} (n=500)"
     tiny = 0.02
     above = [variance(rng.normal(0, math.sqrt(1 + tiny), 500), noise=1.0).high or 0.0 for _ in range(1_000)]
     assert np.mean(np.array(above) >= tiny) > 0.95
