@@ -45,9 +45,8 @@ def first_moments(model: WalkModel, terms: Terms) -> tuple[float, Tensor]:
             continue
         if isinstance(move, Damping) or move.redrawn:
             # One of three axes leaves a letter, the others average it out; derivatives have mean zero.
-            factor = move.factor if isinstance(move, Damping) else 1 / 3
-            (q,) = move.qubits
-            values = values * np.where(strings.x[q] | strings.z[q], factor, 1.0)
+            factors = move.by_letter if isinstance(move, Damping) else (1.0, 1 / 3, 1 / 3, 1 / 3)
+            values = values * np.array(factors)[strings.letters(move.qubits[0])]
             continue
         if move.cosine and move.sine:
             raise OutsideTheWalk(

@@ -61,7 +61,7 @@ def second_moments(
         laws: of each parameter; uniform by default.
         bloch: Bloch vectors of a product input state, (n, 3) or (3,); |0...0> by default. Fixed gates on one qubit
             that come first there are added to it.
-        noise: for each gate the Bloch factor by qubit of depolarising noise behind it; see `walk_model.per_gate`.
+        noise: for each gate the Bloch factors by qubit of Pauli noise behind it; see `walk_model.Noise`, `per_gate`.
 
     Raises:
         OutsideTheWalk: for what breaks the chain, and where products of two terms of the observable do not vanish.

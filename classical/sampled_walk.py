@@ -86,8 +86,7 @@ def _values(
         if isinstance(move, Permutation):
             strings.pull(move)
         elif isinstance(move, Damping):
-            (q,) = move.qubits
-            values[strings.x[q] | strings.z[q]] *= move.factor**2
+            values *= np.array(move.by_letter)[strings.letters(move.qubits[0])] ** 2
         elif not move.redrawn:
             values *= _turn(strings, move, move.letters, np.ones(count, dtype=bool), rotation, rng)
         else:

@@ -29,6 +29,10 @@ class StringBatch:
     def __len__(self) -> int:
         return self.x.shape[1]
 
+    def letters(self, qubit: int) -> NDArray[np.int64]:
+        """Each string's letter on a qubit: 0, 1, 2, 3 for I, X, Z, Y."""
+        return self.x[qubit] + 2 * self.z[qubit].astype(np.int64)
+
     def kept(self, which: Bools) -> StringBatch:
         """Some of the strings."""
         return StringBatch(self.x[:, which], self.z[:, which], self.signs[which])
@@ -68,7 +72,7 @@ class StringBatch:
         """Takes Q behind a Clifford gate U to U^dagger Q U before it."""
         codes = np.zeros(len(self), dtype=np.int64)
         for j, q in enumerate(move.qubits):
-            codes |= (self.x[q] + 2 * self.z[q].astype(np.int64)) << 2 * j
+            codes |= self.letters(q) << 2 * j
         new = np.array(move.codes)[codes]
         self.signs *= np.array(move.signs, dtype=np.int8)[codes]
         for j, q in enumerate(move.qubits):
@@ -78,6 +82,6 @@ class StringBatch:
     def closed(self, sites: Sequence[Sequence[float]]) -> NDArray[np.float64]:
         """Products of one weight a qubit, letters in the order I, X, Z, Y, without the signs; shape (strings,)."""
         values = np.ones(len(self))
-        for x, z, weights in zip(self.x, self.z, sites, strict=True):
-            values *= np.array(weights)[x + 2 * z.astype(np.int64)]
+        for qubit, weights in enumerate(sites):
+            values *= np.array(weights)[self.letters(qubit)]
         return values

@@ -16,8 +16,10 @@ from classical.paulis import CliffordMap, PauliString
 from classical.program import PAULI_MATRICES, FixedUnitary, Gate, PauliRotation, Program
 
 _EQUAL = 1e-9
-Noise = Sequence[Mapping[int, float]]
-"""For each gate of a program: the Bloch factor, by qubit, of local depolarising noise behind the gate."""
+Factors = tuple[float, float, float]
+Noise = Sequence[Mapping[int, float | Factors]]
+"""For each gate of a program the Bloch factors, by qubit, of local Pauli noise behind the gate: those of X, Y and Z, or
+one number for all, which is depolarising noise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +56,16 @@ class Permutation:
 
 @dataclass(frozen=True, kw_only=True)
 class Damping:
-    """Local depolarising noise: X, Y and Z of one qubit shrink by `factor`."""
+    """Local Pauli noise: X, Y and Z of one qubit shrink, by `factors` in this order."""
 
     qubits: tuple[int]
-    factor: float
+    factors: Factors
+
+    @property
+    def by_letter(self) -> tuple[float, float, float, float]:
+        """Of I, X, Z and Y."""
+        x, y, z = self.factors
+        return 1.0, x, z, y
 
 
 Move = Turn | Permutation | Damping
@@ -85,7 +93,7 @@ class WalkModel:
         Args:
             laws: of each parameter; uniform by default.
             bloch: Bloch vectors (n, 3), or (3,) for all qubits; |0...0> by default.
-            noise: for each gate the Bloch factor by qubit of the depolarising noise that follows it.
+            noise: for each gate the Bloch factors by qubit of the Pauli noise that follows it.
 
         Raises:
             OutsideTheWalk: for a parameter in several rotations, a rotation by several parameters or by a fixed angle
@@ -95,6 +103,7 @@ class WalkModel:
         laws = [Uniform()] * program.num_params if laws is None else laws
         noise = [{}] * len(program.gates) if noise is None else noise
         _check(program, laws, noise)
+        noise = [{q: _three(each) for q, each in factors.items()} for factors in noise]
         vectors = checked_bloch(bloch, program.num_qubits)
         moves: list[Move] = []
         touched: set[int] = set()
@@ -111,7 +120,7 @@ class WalkModel:
             else:
                 moves.append(_permutation(gate, known))
             touched |= set(gate.qubits)
-            moves += [Damping(qubits=(q,), factor=factor) for q, factor in factors.items() if factor != 1]
+            moves += [Damping(qubits=(q,), factors=each) for q, each in factors.items() if each != (1, 1, 1)]
         return WalkModel(num_qubits=program.num_qubits, moves=tuple(moves), bloch=vectors)
 
     def closing(self) -> list[tuple[float, float, float, float]]:
@@ -155,11 +164,14 @@ def _check(program: Program, laws: Sequence[AbstractAngleLaw], noise: Noise) -> 
             f"Argument `noise` must have one mapping for each of {len(program.gates)} gates, but has {len(noise)}."
         )
     for factors in noise:
-        for qubit, factor in factors.items():
-            if not (0 <= qubit < program.num_qubits and -1 / 3 <= factor <= 1):
+        for qubit, given in factors.items():
+            x, y, z = _three(given)
+            # Probabilities of no error, and of X, Y and Z, times four.
+            least = min(1 + x + y + z, 1 + x - y - z, 1 - x + y - z, 1 - x - y + z)
+            if not (0 <= qubit < program.num_qubits and least >= -_EQUAL):
                 raise ValueError(
-                    f"Argument `noise` must give qubits below {program.num_qubits} and Bloch factors from -1/3 to 1, "
-                    f"but gives qubit {qubit} the factor {factor}."
+                    f"Argument `noise` must give qubits below {program.num_qubits} and Bloch factors of a channel, one "
+                    f"from -1/3 to 1 or three for X, Y and Z, but gives qubit {qubit} {given}."
                 )
 
 
@@ -171,14 +183,18 @@ def _turned(vector: Tensor, matrix: Tensor) -> Tensor:
     return torch.stack([torch.trace(pauli @ state).real / 2 for pauli in paulis])
 
 
-def _damp(vectors: Tensor, factors: Mapping[int, float], gate: Gate) -> None:
-    for qubit, factor in factors.items():
+def _three(factors: float | Factors) -> Factors:
+    return factors if isinstance(factors, tuple) else (factors, factors, factors)
+
+
+def _damp(vectors: Tensor, factors: Mapping[int, Factors], gate: Gate) -> None:
+    for qubit, each in factors.items():
         if qubit not in gate.qubits:
             raise ValueError(
                 f"Argument `noise` must act on a gate's own qubits where the gate prepares the input, but gives "
                 f"qubit {qubit} noise behind a gate on {gate.qubits}."
             )
-        vectors[qubit] *= factor
+        vectors[qubit] *= torch.tensor(each, dtype=torch.float64)
 
 
 def _turn(gate: PauliRotation, program: Program, rotation: int, laws: Sequence[AbstractAngleLaw]) -> Turn:

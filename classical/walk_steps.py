@@ -104,17 +104,16 @@ def step_of(move: Move, strings: Strings) -> AbstractStep:
     if isinstance(move, Permutation):
         return CliffordStep(before=strings.mapped(move))
     if isinstance(move, Damping):
-        return _depolarising(move.qubits[0], strings.num_qubits, move.factor)
+        return _damping(move, strings.num_qubits)
     if move.redrawn:
         return _random_axis(move.qubits[0], strings.num_qubits, move.slope)
     anticommute, moved = strings.turned_by(PauliString.of(move.letters, move.qubits))
     return RotationStep(anticommute=anticommute, moved=moved, stay=move.stay, slope=move.slope)
 
 
-def _depolarising(qubit: int, num_qubits: int, bloch_factor: float) -> MixingStep:
-    square = bloch_factor**2
-    matrix = torch.diag(torch.tensor([1.0, square, square, square], dtype=torch.float64))
-    return MixingStep(qubit=qubit, num_qubits=num_qubits, matrix=matrix)
+def _damping(move: Damping, num_qubits: int) -> MixingStep:
+    matrix = torch.diag(torch.tensor(move.by_letter, dtype=torch.float64) ** 2)
+    return MixingStep(qubit=move.qubits[0], num_qubits=num_qubits, matrix=matrix)
 
 
 def _random_axis(qubit: int, num_qubits: int, slope: float) -> MixingStep:

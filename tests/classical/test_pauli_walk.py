@@ -157,6 +157,27 @@ def test_noise_behind_each_gate_is_the_closed_form() -> None:
         torch.testing.assert_close(noisy.derivatives, 0.9**8 * clean.derivatives)
 
 
+def test_dephasing_leaves_one_axis_alone() -> None:
+    """Behind RX by a Gaussian angle on |0>: <Z> = cos t, <Y> = -sin t."""
+    builder = ProgramBuilder(1, 1)
+    builder.rotation("X", (0,), {0: 1.0})
+    program, decay = builder.build(), math.exp(-2 * 0.3**2)
+    noise = [{0: (0.5, 0.6, 0.9)}]
+    for label, factor, square in (("Z", 0.9, (1 + decay) / 2), ("Y", 0.6, (1 - decay) / 2)):
+        found = second_moments(program, [(label, 1.0)], laws=[Gaussian(0.3)], noise=noise)
+        assert found.loss == pytest.approx(factor**2 * square)
+        sampled = sampled_moment(
+            program, [(label, 1.0)], rotation=None, walks=20_000, rng=np.random.default_rng(0),
+            laws=[Gaussian(0.3)], noise=noise,
+        )  # fmt: skip
+        assert abs(sampled.value - found.loss) < 4.5 * sampled.std_error
+    mean = second_moments(program, [("Z", 1.0)], laws=[Gaussian(0.3)], noise=noise).mean_loss
+    assert mean == pytest.approx(0.9 * math.exp(-0.045))
+    for factors in ((1.0, 1.0, 0.5), -0.5, 1.1, float("nan")):
+        with pytest.raises(ValueError, match="Bloch factors of a channel"):
+            second_moments(program, [("Z", 1.0)], noise=[{0: factors}])
+
+
 def test_gaussian_angles_are_the_closed_form() -> None:
     builder = ProgramBuilder(1, 1)
     builder.rotation("X", (0,), {0: 2.0}, offset=math.pi / 2)

@@ -54,7 +54,9 @@ def test_eight_qubits_deep_to_nine_digits() -> None:
 
 def test_thirty_qubits_thirty_layers() -> None:
     # An independent prototype, standing from bond 32 on.
-    assert derivative_moment(layered(30, 30), _edge(30), 0).value == pytest.approx(6.02229e-5, rel=1e-4)
+    found = derivative_moment(layered(30, 30), _edge(30), 0, relative=5e-3)
+    assert found.bond == 32
+    assert found.value == pytest.approx(6.02229e-5, rel=1e-4)
 
 
 @pytest.mark.parametrize("noisy", [False, True])
@@ -108,7 +110,7 @@ def test_all_derivatives_at_once_are_the_dense_walk(
     assert alone.value == pytest.approx(float(dense.derivatives[7]), rel=1e-9, abs=1e-15)
 
 
-@pytest.mark.parametrize(("num_qubits", "layers"), [(12, 120), (30, 150)])
+@pytest.mark.parametrize(("num_qubits", "layers"), [(12, 120), (20, 120)])
 def test_deep_circuits_reach_the_closed_form(num_qubits: int, layers: int) -> None:
     limit = 2.0**num_qubits / (2 * (4.0**num_qubits - 1))
     program = layered(num_qubits, layers)
