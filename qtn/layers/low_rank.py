@@ -7,9 +7,10 @@ from typing import Self, final
 import torch
 from torch import Tensor, nn
 
-from qtn.decompositions import truncated_svd
+from qtn.decompositions import truncated_svd, whitened_svd
 from qtn.layers.base import AbstractTensorLayer, dense_parts, own_parameter, random_factor
 from qtn.layers.bonds import bonds_for_keep
+from qtn.metric import LayerMetric
 
 
 @final
@@ -45,8 +46,9 @@ class LowRankLinear(AbstractTensorLayer):
         rank: int | None = None,
         keep: float | None = None,
         cutoff: float = 0.0,
+        metric: LayerMetric | None = None,
     ) -> Self:
-        """The layer of a given rank nearest to a dense one in the Frobenius norm.
+        """The layer of a given rank nearest to a dense one, in the Frobenius norm or in a metric.
 
         Args:
             source: A linear layer, or a weight (out_features, in_features).
@@ -54,17 +56,19 @@ class LowRankLinear(AbstractTensorLayer):
             keep: Parameters of the factors as a fraction of those of the weight, instead of a rank: the rank
                 with the nearest count is taken.
             cutoff: Largest relative weight that may be discarded; not with `keep`.
+            metric: What the loss says of the layer, for a real weight: the damped norm then takes the place
+                of the Frobenius norm, also in `cutoff` and in the `discarded` of the layer.
 
         Returns:
             The layer. Without `rank`, `keep` and `cutoff` it has full rank and is equal to the dense one.
 
         Raises:
             TypeError: See `AbstractTensorLayer.from_dense`.
-            ValueError: The same, a bad rank, or `keep` together with `rank` or `cutoff`.
+            ValueError: The same, a bad rank, `keep` together with `rank` or `cutoff`, or a metric of other sizes.
 
         Cost: one singular value decomposition of the weight.
 
-        Source: C. Eckart, G. Young, Psychometrika 1, 211 (1936), doi:10.1007/BF02288367.
+        Source: C. Eckart, G. Young, Psychometrika 1, 211 (1936), doi:10.1007/BF02288367; with a metric, `whitened_svd`.
         """
         weight, bias = dense_parts(source)
         if keep is not None:
@@ -73,7 +77,10 @@ class LowRankLinear(AbstractTensorLayer):
             (rank,) = bonds_for_keep(tuple(weight.shape), keep)
         if rank is not None:
             _check_rank(rank, *weight.shape)
-        left, right, discarded = truncated_svd(weight, max_bond=rank, cutoff=cutoff)
+        if metric is None:
+            left, right, discarded = truncated_svd(weight, max_bond=rank, cutoff=cutoff)
+        else:
+            left, right, discarded, _ = whitened_svd(weight, metric, max_bond=rank, cutoff=cutoff)
         return cls(left, right, bias, discarded=discarded)
 
     @classmethod
