@@ -21,7 +21,8 @@ class AbstractTensorLayer(nn.Module, ABC):
         out_features: Size of the last axis of the output.
         bias: Parameter of shape (out_features,), or None.
         discarded: ||weight - to_dense()||^2 / ||weight||^2 of the fit that made the layer, in the Frobenius
-            norm or the metric of the fit, before casting to half precision; None if it was not fitted. Not part of the state dict.
+            norm or the metric of the fit, before casting to half precision; None if it was not fitted. Not part of
+            the state dict.
     """
 
     def __init__(
