@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from classical.generators import generators
 from classical.lie_errors import AlgebraTooLarge, OutsideTheAlgebra, check_kind
-from classical.lie_sums import Bits, SumAlgebra, sum_closure
+from classical.lie_sums import Bits, SumAlgebra, nested_commutators, sum_closure
 from classical.pauli_terms import checked_bloch, checked_label, checked_terms
 from classical.paulis import PauliString, generator
 from classical.program import PauliRotation, Program
@@ -51,9 +51,10 @@ def lie_closure(generators: Iterable[str], most: int = _MOST_ELEMENTS) -> PauliA
         raise ValueError(f"Argument `generators` must hold no identity, but holds {labels}.")
     strings = [PauliString.of(label) for label, _ in checked]
     bits = list(dict.fromkeys((string.x, string.z) for string in strings))
-    ideals = [_closed(part, most) for part in _parts(bits)]
+    refusal = f"The algebra has more than {most:,} elements: it grows exponentially, or raise `most`."
+    ideals = [frozenset(nested_commutators(part, most, refusal)) for part in _parts(bits)]
     if sum(map(len, ideals)) > most:
-        raise _too_large(most)
+        raise AlgebraTooLarge(refusal)
     return PauliAlgebra(num_qubits=len(labels[0]), ideals=tuple(ideals))
 
 
@@ -214,24 +215,3 @@ def _parts(strings: Sequence[Bits]) -> list[list[Bits]]:
             waiting += joined
         parts.append(part)
     return parts
-
-
-def _closed(generators: Sequence[Bits], most: int) -> frozenset[Bits]:
-    """All nested commutators of generators that hang together; each is one string."""
-    found = set(generators)
-    waiting = list(generators)
-    while waiting:
-        x, z = waiting.pop()
-        for a, b in generators:
-            if ((x & b).bit_count() + (z & a).bit_count()) % 2 and (product := (x ^ a, z ^ b)) not in found:
-                found.add(product)
-                waiting.append(product)
-        if len(found) > most:
-            raise _too_large(most)
-    return frozenset(found)
-
-
-def _too_large(most: int) -> AlgebraTooLarge:
-    return AlgebraTooLarge(
-        f"The algebra has more than {most:,} elements: it grows exponentially, or raise `most`."
-    )

@@ -105,7 +105,11 @@ def sum_closure(
         num_qubits = len(checked[0][0])
         sums.append(_sum_of(checked))
     assert num_qubits is not None
-    strings = _reached(list(dict.fromkeys(bits for each in sums for bits in each)), most_strings)
+    refusal = (
+        f"The elements of the algebra are sums over more than {most_strings:,} strings: raise `most_strings`."
+    )
+    own = list(dict.fromkeys(bits for each in sums for bits in each))
+    strings = sorted(nested_commutators(own, most_strings, refusal))
     places = {bits: i for i, bits in enumerate(strings)}
     commutators = [_commutator(each, strings, places) for each in sums]
     rows = np.zeros((len(sums), len(strings)))
@@ -133,7 +137,8 @@ def _sum_of(terms: Terms) -> dict[Bits, float]:
     return {(string.x, string.z): float(value) for string, value in zip(strings, values, strict=True)}
 
 
-def _reached(generators: Sequence[Bits], most: int) -> list[Bits]:
+def nested_commutators(generators: Sequence[Bits], most: int, refusal: str) -> set[Bits]:
+    """All strings that nested commutators with the generators reach; raises AlgebraTooLarge beyond `most` of them."""
     found = set(generators)
     waiting = list(generators)
     while waiting:
@@ -143,10 +148,8 @@ def _reached(generators: Sequence[Bits], most: int) -> list[Bits]:
                 found.add(product)
                 waiting.append(product)
         if len(found) > most:
-            raise AlgebraTooLarge(
-                f"The elements of the algebra are sums over more than {most:,} strings: raise `most_strings`."
-            )
-    return sorted(found)
+            raise AlgebraTooLarge(refusal)
+    return found
 
 
 def _commutator(terms: dict[Bits, float], strings: Sequence[Bits], places: dict[Bits, int]) -> csr_array:
