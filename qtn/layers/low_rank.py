@@ -8,17 +8,23 @@ import torch
 from torch import Tensor, nn
 
 from qtn.decompositions import truncated_svd, whitened_svd
-from qtn.layers.base import AbstractTensorLayer, dense_parts, own_parameter, random_factor
+from qtn.layers.base import AbstractTensorLayer, dense_parts, random_factor
 from qtn.layers.bonds import bonds_for_keep
+from qtn.layers.children import linear_child
 from qtn.metric import LayerMetric
 
 
 @final
 class LowRankLinear(AbstractTensorLayer):
-    """weight = left @ right, with `left` (out_features, rank) and `right` (rank, in_features).
+    """weight = left.weight @ right.weight: two linear layers without bias, one after the other.
 
     Parameters and multiply-adds per row are both rank * (in_features + out_features), so the layer is smaller
-    and does less work than the dense one as soon as the rank is below in * out / (in + out).
+    and does less work than the dense one as soon as the rank is below in * out / (in + out). The factors are
+    of the type `torch.nn.Linear` and are called as such: what quantises, adapts or shards linear layers works on them.
+
+    Attributes:
+        right: From in_features to the rank, applied first.
+        left: From the rank to out_features; `bias` is added after it and belongs to the layer.
     """
 
     def __init__(
@@ -35,8 +41,8 @@ class LowRankLinear(AbstractTensorLayer):
                 f"but have shapes {tuple(left.shape)} and {tuple(right.shape)}."
             )
         super().__init__(right.shape[1], left.shape[0], bias, discarded)
-        self.left = own_parameter(left)
-        self.right = own_parameter(right)
+        self.right = linear_child(right)
+        self.left = linear_child(left)
 
     @classmethod
     def from_dense(
@@ -113,18 +119,18 @@ class LowRankLinear(AbstractTensorLayer):
         return cls(left, right, draw((out_features,), dense_variance) if bias else None)
 
     def to_dense(self) -> Tensor:
-        return self.left @ self.right
+        return self.left.weight @ self.right.weight
 
     @property
     def ranks(self) -> tuple[int, ...]:
-        return (self.left.shape[1],)
+        return (self.left.in_features,)
 
     def flops(self, batch: int) -> int:
-        per_multiply_add = 8 if self.left.is_complex() else 2
+        per_multiply_add = 8 if self.left.weight.is_complex() else 2
         return per_multiply_add * batch * self.ranks[0] * (self.in_features + self.out_features)
 
     def _multiply(self, rows: Tensor) -> Tensor:
-        return rows @ self.right.T @ self.left.T
+        return self.left(self.right(rows))
 
 
 def _check_rank(rank: int, out_features: int, in_features: int) -> None:

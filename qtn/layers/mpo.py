@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 from typing import Self, final
 
@@ -10,29 +11,30 @@ import torch
 from torch import Tensor, nn
 
 from qtn.decompositions import tt_svd
-from qtn.layers.base import AbstractTensorLayer, dense_parts, own_parameter, random_factor
+from qtn.layers.base import dense_parts, own_parameter, random_factor
 from qtn.layers.bonds import bonds_for_keep, full_bonds
-from qtn.layers.contraction import dense_products, sweep, sweep_products
+from qtn.layers.contraction import sweep
+from qtn.layers.path import Product, joining_path, multiply_adds, sweep_path
+from qtn.layers.planned import AbstractPlannedLayer
 from qtn.layers.sites import matrix_sites
 
 
 @final
-class MPOLinear(AbstractTensorLayer):
+class MPOLinear(AbstractPlannedLayer):
     """weight[(j_1 ... j_d), (i_1 ... i_d)] = G_1[0, j_1, i_1, :] G_2[:, j_2, i_2, :] ... G_d[:, j_d, i_d, 0].
 
     Core k has shape (bond_{k-1}, out_sites[k], in_sites[k], bond_k); the first site is the slowest index.
     With out_sites (m, 1) and in_sites (1, n) the layer is a low-rank pair.
 
     The input is contracted with one core after the other, from the first or from the last, whichever takes
-    fewer operations; from a certain batch on, forming the dense weight first takes fewer still. Both are
-    decided when the layer is made. Each step is one matrix product. The sites matter: two balanced sites of
-    an n x n weight take fewer operations than the dense layer only for bonds below sqrt(n) / 2.
+    fewer operations; from a certain number of rows on, forming the dense weight first takes less time. Both are
+    decided when the layer is made, see `plan`. Each step is one matrix product. The sites matter: two balanced
+    sites of an n x n weight take fewer operations than the dense layer only for bonds below sqrt(n) / 2.
 
     Attributes:
         out_sites: Factors of `out_features`.
         in_sites: Factors of `in_features`.
         starts_last: Whether contraction starts from the last core.
-        dense_from: Number of rows from which the dense weight is formed and applied; None if it never pays.
 
     Source: A. Novikov, D. Podoprikhin, A. Osokin, D. Vetrov, Tensorizing Neural Networks, NeurIPS 2015,
     arXiv:1509.06569, equation 3.
@@ -61,12 +63,10 @@ class MPOLinear(AbstractTensorLayer):
         self.out_sites = out_sites
         self.in_sites = in_sites
         self.cores = nn.ParameterList([own_parameter(core) for core in cores])
-        from_first = sweep_products(out_sites, in_sites, self.ranks)
-        from_last = sweep_products(out_sites[::-1], in_sites[::-1], self.ranks[::-1])
-        self.starts_last = from_last < from_first
-        excess = min(from_first, from_last) - self.in_features * self.out_features
-        joining = dense_products(out_sites, in_sites, self.ranks)
-        self.dense_from = joining // excess + 1 if excess > 0 else None
+        from_first = sweep_path(out_sites, in_sites, self.ranks, 1)
+        from_last = sweep_path(out_sites[::-1], in_sites[::-1], self.ranks[::-1], 1)
+        self.starts_last = multiply_adds(from_last) < multiply_adds(from_first)
+        self.plan()
 
     @classmethod
     def from_dense(
@@ -180,18 +180,19 @@ class MPOLinear(AbstractTensorLayer):
     def ranks(self) -> tuple[int, ...]:
         return tuple(core.shape[3] for core in list(self.cores)[:-1])
 
-    def flops(self, batch: int) -> int:
-        if self.dense_from is not None and batch >= self.dense_from:
-            joining = dense_products(self.out_sites, self.in_sites, self.ranks)
-            products = joining + batch * self.in_features * self.out_features
-        else:
-            step = slice(None, None, -1 if self.starts_last else 1)
-            products = batch * sweep_products(self.out_sites[step], self.in_sites[step], self.ranks[step])
-        return (8 if self.cores[0].is_complex() else 2) * products
+    def _factorised(self, rows: int) -> list[Product]:
+        step = slice(None, None, -1 if self.starts_last else 1)
+        products = sweep_path(self.out_sites[step], self.in_sites[step], self.ranks[step], rows)
+        if self.starts_last:  # the result is permuted too
+            last = products[-1]
+            products[-1] = replace(last, copied=last.copied + rows * self.out_features)
+        return products
 
-    def _multiply(self, rows: Tensor) -> Tensor:
-        if self.dense_from is not None and len(rows) >= self.dense_from:
-            return rows @ self.to_dense().T
+    def _joining(self) -> list[Product]:
+        sizes = [j * i for j, i in zip(self.out_sites, self.in_sites, strict=True)]
+        return joining_path(sizes, self.ranks)
+
+    def _contract(self, rows: Tensor) -> Tensor:
         num = len(self.in_sites)
         cores, sites = list(self.cores), self.in_sites
         state = rows.reshape(-1, *sites)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+from torch import Tensor
+
 
 def balanced_sites(features: int, num_sites: int) -> tuple[int, ...]:
     """The factorisation of a number into factors as equal as can be: the one with the least sum.
@@ -74,6 +76,29 @@ def matrix_sites(
                 f"Argument `{name}_sites` must multiply to {name}_features = {features}, but is {sites}."
             )
     return chosen
+
+
+def paired(
+    weight: Tensor,  # shape: (out_features, in_features)
+    out_sites: Sequence[int],
+    in_sites: Sequence[int],
+) -> Tensor:  # shape: (out_1 * in_1, ..., out_d * in_d)
+    """The weight as a tensor with one axis for each site, its row index the slower part."""
+    num = len(out_sites)
+    pairs = [axis for k in range(num) for axis in (k, num + k)]
+    sizes = [j * i for j, i in zip(out_sites, in_sites, strict=True)]
+    return weight.reshape(*out_sites, *in_sites).permute(pairs).reshape(sizes)
+
+
+def unpaired(
+    tensor: Tensor,  # of prod(out_sites) * prod(in_sites) elements, ordered as those of `paired`
+    out_sites: Sequence[int],
+    in_sites: Sequence[int],
+) -> Tensor:  # shape: (out_features, in_features)
+    """The weight of which `paired` made this tensor."""
+    sites = [size for pair in zip(out_sites, in_sites, strict=True) for size in pair]
+    axes = [*range(0, len(sites), 2), *range(1, len(sites), 2)]
+    return tensor.reshape(sites).permute(axes).reshape(prod(out_sites), prod(in_sites))
 
 
 def _best(features: int, num_sites: int, largest: int) -> tuple[int, ...]:
