@@ -1,4 +1,4 @@
-"""What calibration data say about the linear layers of a model."""
+"""What calibration data say about the linear and convolutional layers of a model."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from qtn.calibration.matrices import MatrixLayer, input_rows, is_matrix_layer, matrix_of, output_rows
 from qtn.metric import LayerMetric
 
 Batch = TypeVar("Batch")
@@ -16,7 +17,7 @@ Batch = TypeVar("Batch")
 
 @dataclass(frozen=True, kw_only=True)
 class LayerStatistics:
-    """Second moments of one linear layer over calibration rows, not centred.
+    """Second moments of one layer over calibration rows, not centred; the rows of a convolution are patches.
 
     Attributes:
         inputs: E[x x^T] of shape (in_features, in_features), float64.
@@ -40,7 +41,7 @@ def collect(
     loss: Callable[[nn.Module, Batch], Tensor],
     names: Sequence[str] | None = None,
 ) -> dict[str, LayerStatistics]:
-    """The second moments of inputs and output gradients of linear layers, over batches of calibration data.
+    """The second moments of inputs and output gradients of layers, over batches of calibration data.
 
     The model is run in evaluation mode, so that dropout draws nothing and running means stay; parameters,
     their gradients, hooks and modes are afterwards as they were, whatever happens. Frozen parameters are
@@ -56,7 +57,7 @@ def collect(
             would make gradients n times too small. For `outputs` to be the Fisher matrix, labels must be drawn
             from the model's own predictions, which is up to this function.
         names: Layers, as in `model.named_modules()`; of the very type `torch.nn.Linear`, as `replace_linears`
-            takes them. None takes all.
+            takes them, or convolutions, see `is_matrix_layer`. None takes all.
 
     Returns:
         For each name, statistics on the device of the layer.
@@ -66,14 +67,14 @@ def collect(
             input, output or gradient holds NaN or infinity, or no row or no gradient reached a layer; the
             message names the layers.
 
-    Cost: a forward and a backward pass for each batch; in_features^2 + out_features^2 multiply-adds in float64 for
-    each row and layer; memory for the same number of float64 values for each layer, and twice the outputs of the
-    layers for one batch.
+    Cost: a forward and a backward pass for each batch; in_features^2 + out_features^2 multiply-adds for each row and
+    layer, in the precision of the model, those of inputs once where layers share them; memory for the same number
+    of float64 values for each layer, and twice the outputs of the layers for one batch.
     """
     linears = {
         name: module
         for name, module in model.named_modules(remove_duplicate=False)
-        if type(module) is nn.Linear
+        if isinstance(module, MatrixLayer) and is_matrix_layer(module)
     }
     chosen = list(linears) if names is None else list(names)
     unknown = [name for name in chosen if name not in linears]
@@ -82,7 +83,7 @@ def collect(
             f"Argument `names` must name torch.nn.Linear layers of the model, which are {list(linears)}, "
             f"but names {unknown}."
         )
-    sums: dict[nn.Linear, _Sums] = {}
+    sums: dict[MatrixLayer, _Sums] = {}
     for name in chosen:
         sums.setdefault(linears[name], _Sums(name, linears[name]))
     modes = [(module, module.training) for module in model.modules()]
@@ -107,30 +108,32 @@ def collect(
 class _Sums:
     """Running sums of one layer."""
 
-    def __init__(self, name: str, linear: nn.Linear) -> None:
+    def __init__(self, name: str, layer: MatrixLayer) -> None:
         def zeros(size: int) -> Tensor:
-            return torch.zeros(size, size, dtype=torch.float64, device=linear.weight.device)
+            return torch.zeros(size, size, dtype=torch.float64, device=layer.weight.device)
 
         self.name = name
-        self.linear = linear
-        self.inputs = zeros(linear.in_features)
-        self.outputs = zeros(linear.out_features)
+        self.layer = layer
+        out_features, in_features = matrix_of(layer).shape
+        self.inputs = zeros(in_features)
+        self.outputs = zeros(out_features)
         self.num_rows = 0
         self.has_gradient = False
 
-    def add_inputs(self, values: Tensor) -> None:
-        rows = self._rows(values, "input")
-        self.inputs += rows.T @ rows
-        self.num_rows += len(rows)
+    def add_inputs(self, moments: Tensor, num_rows: int) -> None:
+        self.inputs += moments
+        self.num_rows += num_rows
 
     def add_gradients(self, values: Tensor) -> None:
-        rows = self._rows(values, "output gradient")
-        self.outputs += rows.T @ rows
+        self.check_finite(values, "output gradient")
+        self.outputs += _moments(output_rows(self.layer, values))
         self.has_gradient = True
 
     def mean(self) -> LayerStatistics:
         return LayerStatistics(
-            inputs=self.inputs / self.num_rows, outputs=self.outputs / self.num_rows, num_rows=self.num_rows
+            inputs=self.inputs.div_(self.num_rows),
+            outputs=self.outputs.div_(self.num_rows),
+            num_rows=self.num_rows,
         )
 
     def check_finite(self, values: Tensor, kind: str) -> None:
@@ -141,9 +144,11 @@ class _Sums:
                 "or infinite."
             )
 
-    def _rows(self, values: Tensor, kind: str) -> Tensor:
-        self.check_finite(values, kind)
-        return values.detach().reshape(-1, values.shape[-1]).double()
+
+def _moments(rows: Tensor) -> Tensor:  # shapes: (rows, features) -> (features, features)
+    """Sum over the rows of x x^T, in single precision if the values are of it: its rounding averages out."""
+    rows = rows.detach() if rows.dtype.itemsize > 2 else rows.detach().float()
+    return rows.T @ rows
 
 
 def _add_batch(
@@ -151,10 +156,22 @@ def _add_batch(
 ) -> None:
     """Add the rows of one batch; hooks are there for the forward pass only."""
     calls: list[tuple[_Sums, Tensor]] = []
+    last: list[tuple[Tensor, int, Tensor, int]] = []  # one input, its version, its moments and number of rows
 
     def hook_of(each: _Sums) -> Callable[..., Tensor]:
         def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor:
-            each.add_inputs(args[0] if args else kwargs["input"])
+            given = args[0] if args else kwargs["input"]
+            # Layers side by side, such as those of queries, keys and values, are given one and the same tensor.
+            # Convolutions may differ in their patches of it.
+            if isinstance(each.layer, nn.Conv2d) or not (
+                last and last[0][0] is given and last[0][1] == given._version
+            ):
+                each.check_finite(given, "input")
+                rows = input_rows(each.layer, given)
+                last[:] = [(given, given._version, _moments(rows), len(rows))]
+            each.add_inputs(*last[0][2:])
+            if isinstance(each.layer, nn.Conv2d):
+                last.clear()
             each.check_finite(output, "output")
             kept = output if output.requires_grad else output.detach().requires_grad_()
             calls.append((each, kept))
@@ -163,7 +180,7 @@ def _add_batch(
 
         return hook
 
-    handles = [each.linear.register_forward_hook(hook_of(each), with_kwargs=True) for each in sums]
+    handles = [each.layer.register_forward_hook(hook_of(each), with_kwargs=True) for each in sums]
     try:
         with torch.enable_grad():
             value = loss(model, batch)

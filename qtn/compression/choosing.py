@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import floor, fsum, inf, isfinite
 
-from qtn.hulls import HullWalk, Point, frontier, whole_numbers
+from qtn.compression.hulls import HullWalk, Point, frontier, whole_numbers
 
 
 @dataclass(frozen=True, kw_only=True)

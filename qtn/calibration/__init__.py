@@ -1,0 +1,1 @@
+"""What calibration data say about the layers of a model."""

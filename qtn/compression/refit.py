@@ -1,0 +1,191 @@
+"""Layers fitted one after the other, each to what the dense model gives, on what the compressed model feeds it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from qtn.calibration.matrices import (
+    MatrixLayer,
+    as_matrix_layer,
+    input_rows,
+    matrix_of,
+    output_rows,
+    with_matrix,
+)
+from qtn.compression.forms import Form
+from qtn.compression.stack import Call, Trace, traced
+from qtn.metric import LayerMetric
+
+_EXACT = 1e-3  # relative: single precision through a block leaves less
+
+
+@torch.no_grad()
+def refit_block(
+    dense: nn.Module,
+    student: nn.Module,
+    dense_calls: Sequence[Call],
+    student_calls: Sequence[Call],
+    forms: Mapping[str, Form],
+    outputs: Mapping[str, Tensor],
+    *,
+    damping: float,
+    ridge: float,
+) -> list[Tensor | None]:
+    """Put layers of given forms into a copy of a block, and return what the dense block makes of its calls.
+
+    In the order in which the block calls them, each layer aims at what its dense counterpart gave on the inputs of
+    the dense model, while it is fed what the compressed model feeds it by then: the weight of least squares,
+    drawn to the dense one where inputs say nothing, takes the place of the dense weight in the fit. Where the
+    output of a layer is added to a stream, it aims at the dense stream. So errors of earlier layers are made good
+    as far as a linear map can.
+
+    Args:
+        dense: The block as it was.
+        student: A copy, changed in place; earlier blocks have been done.
+        dense_calls: What the dense model calls the block with, for each batch.
+        student_calls: What the compressed model calls it with.
+        forms: For layers of the block by name, what they become. One that is called more than once a batch, or not
+            at all, is left as it is.
+        outputs: For the same layers, E[g g^T] as of `collect`.
+        damping: Of the metric of the fits, as in `LayerMetric`.
+        ridge: How strongly the least squares are drawn to the dense weight, in units of the mean variance of the
+            inputs.
+
+    Raises:
+        ValueError: As of `LayerMetric` and the fits.
+
+    Cost: a forward pass of the dense block, one of the copy for every group of layers with the same inputs, stopped
+    where the group begins or lands, one for each layer on one batch, and for each row and layer about
+    in_features * (in_features + 2 out_features) multiply-adds.
+
+    Source: the least squares are those of the methods called AA-SVD and, without a stream, M in J. Zhao et al.,
+    arXiv:2501.19090.
+    """
+    layers = {name: as_matrix_layer(dense.get_submodule(name)) for name in forms}
+    names = list(forms)
+    landings = {name: _landing(dense, dense_calls[0], name) for name in names}
+    places = sorted({*names, *(place for place in landings.values() if place)})
+    traces = [traced(dense, call, places) for call in dense_calls]
+    for group in _groups(traces, names, landings):
+        for name, weight, covariance in _least_squares(
+            layers, student, traces, student_calls, group, landings, ridge
+        ):
+            metric = LayerMetric(covariance, outputs[name], damping)
+            layer = forms[name].fit(with_matrix(layers[name], weight), metric)
+            layer.train(student.get_submodule(name).training)
+            student.set_submodule(name, layer)
+    return [trace.result for trace in traces]
+
+
+def _groups(
+    traces: Sequence[Trace], names: Sequence[str], landings: Mapping[str, str | None]
+) -> list[list[str]]:
+    """The layers in the order of their calls, those that are given one and the same tensor together.
+
+    Not those that land at one place: each would make good the whole error there.
+    """
+    inputs = traces[0].inputs
+    groups: list[list[str]] = []
+    for name in (name for name in inputs if name in names and all(name in each.inputs for each in traces)):
+        taken = {landings[other] for other in groups[-1]} - {None} if groups else set()
+        if groups and inputs[groups[-1][0]] is inputs[name] and landings[name] not in taken:
+            groups[-1].append(name)
+        else:
+            groups.append([name])
+    return groups
+
+
+def _least_squares(
+    layers: Mapping[str, MatrixLayer],
+    student: nn.Module,
+    traces: Sequence[Trace],
+    student_calls: Sequence[Call],
+    group: Sequence[str],
+    landings: Mapping[str, str | None],
+    ridge: float,
+) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """For each layer of a group: its name, the weight aimed at, and the covariance of the inputs it is given now."""
+    first, places = group[0], {landings[name] for name in group} - {None}
+    covariance: Tensor | float = 0.0
+    crosses: dict[str, Tensor | float] = dict.fromkeys(group, 0.0)
+    num_rows = 0
+    for dense_trace, call in zip(traces, student_calls, strict=True):
+        # A landing can only be looked at behind the layer: then the block runs on.
+        wanted = [first, *sorted(place for place in places if place)]
+        trace = traced(student, call, wanted, stop=None if places else first)
+        if first not in trace.inputs or trace.inputs[first].shape != dense_trace.inputs[first].shape:
+            return  # rows are routed otherwise: there is no target for each
+        given = _working(input_rows(layers[first], trace.inputs[first]))
+        num_rows += len(given)
+        covariance = (given.T @ given).double() + covariance
+        for name in group:
+            matrix = _working(matrix_of(layers[name]))
+            target = _working(input_rows(layers[name], dense_trace.inputs[name])) @ matrix.T
+            if (place := landings[name]) is not None:
+                # The copy still has the dense weight here.
+                change = _working(dense_trace.at(place)) - _working(trace.at(place))
+                target = output_rows(layers[name], change) + given @ matrix.T
+            crosses[name] = (target.T @ given).double() + crosses[name]
+    assert isinstance(covariance, Tensor)
+    covariance = covariance / num_rows
+    shift = ridge * covariance.diagonal().mean()
+    damped = covariance + shift * torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
+    factor = torch.linalg.cholesky(damped)
+    for name in group:
+        weight = matrix_of(layers[name]).double()
+        right_side = crosses[name] / num_rows + shift * weight
+        yield name, torch.cholesky_solve(right_side.T, factor).T, covariance
+
+
+def _working(values: Tensor) -> Tensor:
+    """Half precision in single: sums over rows would overflow."""
+    return values if values.dtype.itemsize > 2 else values.float()
+
+
+def _landing(block: nn.Module, call: Call, name: str) -> str | None:
+    """The last module whose input, or "" for the block if its result, is the output of a layer plus something else.
+
+    Found by a change of the output: where the same change arrives, it was added. None if there is no such place.
+    """
+    before = traced(block, call, _others(block, name))
+    if name not in dict(block.named_modules()) or before.result is None:
+        return None
+    with _shifted(block.get_submodule(name)) as shifts:
+        after = traced(block, call, list(before.inputs))
+    if len(shifts) != 1 or not shifts[0].any():
+        return None
+    tolerance = max(_EXACT, 16 * torch.finfo(shifts[0].dtype).eps)
+    for place in ["", *reversed(list(before.inputs))]:
+        old, new = before.at(place), after.at(place) if place == "" or place in after.inputs else None
+        if new is None or old.shape != shifts[0].shape or old.dtype != shifts[0].dtype:
+            continue
+        if (new - old - shifts[0]).norm() <= tolerance * shifts[0].norm():
+            return place
+    return None
+
+
+def _others(block: nn.Module, name: str) -> list[str]:
+    """All modules but the block and the layer."""
+    return [other for other, _ in block.named_modules() if other not in ("", name)]
+
+
+@contextmanager
+def _shifted(layer: nn.Module) -> Iterator[list[Tensor]]:
+    """Add a change of its own size to the output of a layer; the changes made are in the list."""
+    shifts: list[Tensor] = []
+
+    def hook(_: nn.Module, __: tuple[Any, ...], output: Tensor) -> Tensor:
+        # The output in another order: of the right size, and nothing that a nonlinear function would pass on.
+        shifts.append(output.roll(1, -1).flip(-2) if output.ndim > 1 else output.roll(1, -1))
+        return output + shifts[-1]
+
+    handle = layer.register_forward_hook(hook)
+    try:
+        yield shifts
+    finally:
+        handle.remove()

@@ -1,0 +1,1 @@
+"""How few bytes a model needs: integers, zeros, and files."""
