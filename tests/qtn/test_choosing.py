@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qtn.choosing import Candidate, Choice, choose
+from qtn.compression.choosing import Candidate, Choice, choose
 
 Problem = dict[str, list[Candidate]]
 

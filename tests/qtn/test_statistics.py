@@ -179,12 +179,12 @@ def test_the_model_is_left_as_it_was(fails: bool) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
-def test_lower_precision_is_summed_in_double(dtype: torch.dtype) -> None:
+def test_lower_precision_is_summed_in_single(dtype: torch.dtype) -> None:
     model = _Network().to(dtype)
     batches = [(x.to(dtype), target.to(dtype)) for x, target in _batches((3, 40), (50,))]
     statistics = collect(model, batches, _loss)["first"]
     rows = torch.cat([x.reshape(-1, 5) for x, _ in batches]).double()
-    torch.testing.assert_close(statistics.inputs, rows.T @ rows / 170, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(statistics.inputs, rows.T @ rows / 170, rtol=1e-5, atol=1e-5)
     exact = collect(model.double(), [(x.double(), target.double()) for x, target in batches], _loss)["first"]
     error = (statistics.outputs - exact.outputs).norm() / exact.outputs.norm()
     assert error < 20 * torch.finfo(dtype).eps

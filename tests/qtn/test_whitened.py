@@ -160,8 +160,8 @@ def test_the_layer_is_made_of_these_factors(metric: LayerMetric) -> None:
     linear = make_linear(NUM_IN, NUM_OUT)
     left, right, discarded, _ = whitened_svd(linear.weight.detach(), metric, max_bond=2)
     layer = LowRankLinear.from_dense(linear, rank=2, metric=metric)
-    assert torch.equal(layer.left, left)
-    assert torch.equal(layer.right, right)
+    assert torch.equal(layer.left.weight, left)
+    assert torch.equal(layer.right.weight, right)
     assert layer.discarded == discarded
     assert layer.bias is not None and torch.equal(layer.bias, linear.bias)
     kept = LowRankLinear.from_dense(linear, keep=2 * (NUM_IN + NUM_OUT) / (NUM_IN * NUM_OUT), metric=metric)
