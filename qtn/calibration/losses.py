@@ -30,7 +30,7 @@ def sampled_loss(generator: torch.Generator) -> Callable[[nn.Module, Batch], Ten
 
     def loss(model: nn.Module, batch: Batch) -> Tensor:
         given = run(model, batch)
-        rows = _rows(given, batch)
+        rows = counted_output(given, batch)
         if isinstance(getattr(given, "logits", None), Tensor):
             return _class_loss(rows, generator)
         noise = torch.randn(rows.shape, generator=generator, device=generator.device).to(rows)
@@ -42,10 +42,15 @@ def sampled_loss(generator: torch.Generator) -> Callable[[nn.Module, Batch], Ten
 
 def sampled_classes(generator: torch.Generator) -> Callable[[nn.Module, Batch], Tensor]:
     """As `sampled_loss`, with the output taken for logits whatever it is called."""
-    return lambda model, batch: _class_loss(_rows(run(model, batch), batch), generator)
+    return lambda model, batch: _class_loss(counted_output(run(model, batch), batch), generator)
 
 
-def _rows(given: Any, batch: Batch) -> Tensor:  # shape: (rows, features)
+def counted_output(given: Any, batch: Batch) -> Tensor:  # shape: (rows, features)
+    """What a model returned for a batch, row by row and without padding; half precision in single.
+
+    Raises:
+        TypeError: As of `output_of`.
+    """
     output = output_of(given)
     mask = counted_rows(batch, output.shape[:-1])
     rows = output.reshape(-1, output.shape[-1]) if mask is None else output[mask]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
@@ -101,7 +101,13 @@ def collect(
                 f"Argument `batches` must reach every layer, but no {wanted} reached {missed}; "
                 "give more batches, or leave these out of `names`."
             )
-    done = {linear: each.mean() for linear, each in sums.items()}
+    done: dict[MatrixLayer, LayerStatistics] = {}
+    for layer, each in sums.items():
+        mean = each.mean()
+        before = next(reversed(done.values()), mean)
+        if torch.equal(before.inputs, mean.inputs):  # of layers side by side: one copy is enough
+            mean = replace(mean, inputs=before.inputs)
+        done[layer] = mean
     return {name: done[linears[name]] for name in chosen}
 
 

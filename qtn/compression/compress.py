@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import fsum
 
@@ -19,9 +19,10 @@ from qtn.calibration.statistics import LayerStatistics, collect
 from qtn.compression.choosing import Choice, choose
 from qtn.compression.forms import DENSE, STRUCTURES, Form
 from qtn.compression.profile import Profile, profile
+from qtn.compression.refine import refine_block
 from qtn.compression.refit import refit_block
 from qtn.compression.report import CompressionReport, LayerReport
-from qtn.compression.stack import Call, first_calls, is_chain, stack_name, traced
+from qtn.compression.stack import Call, called, first_calls, is_chain, stack_name
 
 UNITS = ("parameters", "bytes", "operations", "communicated_bytes")
 Loss = Callable[[nn.Module, Batch], Tensor]
@@ -38,7 +39,9 @@ def compress(
     structures: Sequence[str] = ("pivoted",),
     operations_cap: float | None = 1.0,
     loss: Loss | None = None,
+    statistics: Mapping[str, LayerStatistics] | None = None,
     refit: bool = True,
+    refine_steps: int = 0,
     damping: float = 1e-2,
     ridge: float = 1e-2,
     generator: torch.Generator | None = None,
@@ -65,7 +68,10 @@ def compress(
             parameters, the highest rank, and multiply-adds no more than parameters.
         operations_cap: For each layer, the most multiply-adds over those of the dense one. None sets no cap.
         loss: As of `collect`; None takes `sampled_loss`.
+        statistics: Of all layers, as of `collect` on the same model and batches, where several budgets are tried: it
+            is half of the work. None collects them.
         refit: Whether layers are fitted to what the compressed model feeds them; else to the dense one.
+        refine_steps: Steps of training for each block after its refit, see `refine_block`; with `refit` only.
         damping: As of `LayerMetric`.
         ridge: As of `refit_block`.
         generator: For the labels; None draws from a fresh one of seed 0.
@@ -93,20 +99,24 @@ def compress(
     batches = [moved(batch, device) for batch in calibration]
     if not batches:
         raise ValueError("Argument `calibration` must hold at least one batch, but is empty.")
+    if statistics is not None and (lacking := [name for name in layers if name not in statistics]):
+        raise ValueError(
+            f"Argument `statistics` must have every layer to be compressed, but lacks {lacking}."
+        )
     watch = _Watch(progress)
     draws = generator or torch.Generator(device).manual_seed(0)
     try:
         with evaluation(model):
-            watch.start("collect", 0, 1)
-            statistics = _collected(model, batches, loss or sampled_loss(draws), list(layers))
+            if statistics is None:
+                statistics = _collected(model, batches, loss or sampled_loss(draws), list(layers), watch)
             watch.start("profile", 0, 1)
-            profiled = profile(model, statistics, structures, damping)
+            profiled = profile(model, {name: statistics[name] for name in layers}, structures, damping)
             watch.start("choose", 0, 1)
             choice = _chosen(profiled, budget, unit, operations_cap)
             forms = {name: profiled.forms[name][choice.candidates[name].name] for name in layers}
             student = copy.deepcopy(model)
             if refit:
-                _refit(model, student, batches, forms, statistics, damping, ridge, watch)
+                _refit(model, student, batches, forms, statistics, damping, ridge, refine_steps, watch)
             else:
                 _fit(student, forms, statistics, damping, watch)
     except torch.OutOfMemoryError as error:
@@ -170,6 +180,12 @@ class _Watch:
         if self._progress is not None:
             self._progress(step, done, total)
 
+    def counted(self, step: str, batches: Sequence[Batch]) -> Iterator[Batch]:
+        """The batches, each told of before it is given out."""
+        for done, batch in enumerate(batches):
+            self.start(step, done, len(batches))
+            yield batch
+
     def seconds(self) -> dict[str, float]:
         """By step; ends the last one."""
         if self._since is not None:
@@ -180,11 +196,11 @@ class _Watch:
 
 
 def _collected(
-    model: nn.Module, batches: list[Batch], loss: Loss, names: list[str]
+    model: nn.Module, batches: list[Batch], loss: Loss, names: list[str], watch: _Watch
 ) -> dict[str, LayerStatistics]:
     """The statistics; where a batch does not fit in memory, all over again with batches of half the size."""
     try:
-        return collect(model, batches, loss, names)
+        return collect(model, watch.counted("collect", batches), loss, names)
     except torch.OutOfMemoryError:
         halves = [
             part(batch, start, stop)
@@ -194,7 +210,7 @@ def _collected(
         ]
         if len(halves) == len(batches):
             raise
-    return _collected(model, halves, loss, names)
+    return _collected(model, halves, loss, names, watch)
 
 
 def _chosen(profiled: Profile, budget: float, unit: str, operations_cap: float | None) -> Choice:
@@ -232,6 +248,7 @@ def _refit(
     statistics: Mapping[str, LayerStatistics],
     damping: float,
     ridge: float,
+    refine_steps: int,
     watch: _Watch,
 ) -> None:
     """Put in layers of the chosen forms block by block; those outside the stack of blocks come first, as in `_fit`."""
@@ -264,8 +281,17 @@ def _refit(
         )
         left = [name for name, layer in before.items() if student.get_submodule(name) is layer]
         _fit(student, {name: forms[name] for name in left}, statistics, damping, watch)
+        if refine_steps:
+            refine_block(
+                student.get_submodule(block),
+                student_calls,
+                results,
+                steps=refine_steps,
+                generator=torch.Generator().manual_seed(done),
+            )
         if block != blocks[-1]:
-            made = [traced(student.get_submodule(block), call, []).at("") for call in student_calls]
+            with torch.no_grad():
+                made = [called(student.get_submodule(block), call) for call in student_calls]
             dense_calls = [call.with_first(x) for call, x in zip(dense_calls, results, strict=True)]
             student_calls = [call.with_first(x) for call, x in zip(student_calls, made, strict=True)]
 

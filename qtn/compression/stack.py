@@ -154,6 +154,12 @@ def first_calls(model: nn.Module, block: nn.Module, batches: Sequence[Batch]) ->
     return calls
 
 
+def called(block: nn.Module, call: Call) -> Tensor:
+    """What a block gives: the first tensor of its output."""
+    output = block(*call.arguments, **call.keywords)
+    return output_of(output[0] if isinstance(output, tuple | list) else output)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trace:
     """What modules of a block were given, and what came out of the block."""

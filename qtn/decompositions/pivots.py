@@ -41,7 +41,7 @@ def pivot_rows(
             f"Argument `matrix` must have at least as many rows as columns, but has shape {(num_rows, rank)}."
         )
     working = working_copy(matrix.detach(), "matrix")
-    factors, swaps = torch.linalg.lu_factor(working)
+    factors, swaps, _ = torch.linalg.lu_factor_ex(working)
     places = list(range(num_rows))
     for place, other in enumerate(swaps.tolist()):  # counted from one, in the order of the elimination
         places[place], places[other - 1] = places[other - 1], places[place]

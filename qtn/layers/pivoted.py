@@ -15,6 +15,8 @@ from qtn.layers.children import linear_child
 from qtn.layers.low_rank import LowRankLinear
 from qtn.metric import LayerMetric
 
+_ROUNDING = 4.0
+
 
 def pivoted_params(out_features: int, in_features: int, rank: int) -> int:
     """Parameters of the factors: the dimension of the set of matrices of this rank."""
@@ -117,12 +119,14 @@ class PivotedLinear(AbstractTensorLayer):
             )
         dtype = dtype or left.dtype
         left, right = working_copy(left.detach(), "left"), working_copy(right.detach(), "right")
-        rank = _numerical_rank(left)
+        columns, core = torch.linalg.qr(right.mH)
+        basis, values, core = torch.linalg.svd(left @ core.mH, full_matrices=False)
+        # To the precision of the dtype: below are singular values that rounding makes of zeros.
+        rank = int((values > _ROUNDING * len(left) ** 0.5 * torch.finfo(left.dtype).eps * values[0]).sum())
         if rank == 0:  # any row will do, for all are zero
             rank, left, right = 1, torch.ones_like(left[:, :1]), torch.zeros_like(right[:1])
         elif rank < left.shape[1]:
-            basis, values, core = torch.linalg.svd(left, full_matrices=False)
-            left, right = basis[:, :rank] * values[:rank], core[:rank] @ right
+            left, right = basis[:, :rank], values[:rank, None] * core[:rank] @ columns.mH
         order, coefficients = pivot_rows(left)
         rows = left[order[:rank]] @ right
         return cls(rows.to(dtype), coefficients.to(dtype), order.argsort(), bias, discarded=discarded)
@@ -180,9 +184,3 @@ def pivoted_rank(out_features: int, in_features: int, keep: float) -> int:
         keep,
     )
     return rank
-
-
-def _numerical_rank(left: Tensor) -> int:
-    """How many independent columns a factor has, to the precision of its dtype."""
-    values = torch.linalg.svdvals(left)
-    return int((values > max(left.shape) * torch.finfo(left.dtype).eps * values[0]).sum())
