@@ -69,7 +69,7 @@ def _each(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
         return change(batch)
     if isinstance(batch, Mapping):
         return {name: changed(value) for name, value in batch.items()}
-    return tuple(changed(value) for value in batch)
+    return tuple(changed(value) for value in _checked(batch))
 
 
 def _checked(batch: Any) -> tuple[Any, ...]:

@@ -6,7 +6,7 @@ import copy
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from math import fsum
+from math import ceil, fsum
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from qtn.calibration.losses import sampled_loss
 from qtn.calibration.matrices import as_matrix_layer, matrix_layers, matrix_of
 from qtn.calibration.recording import evaluation
 from qtn.calibration.statistics import LayerStatistics, collect
-from qtn.compression.choosing import Choice, choose
+from qtn.compression.choosing import Candidate, Choice, choose
 from qtn.compression.forms import DENSE, STRUCTURES, Form
 from qtn.compression.profile import Profile, profile
 from qtn.compression.refine import refine_block
@@ -216,14 +216,23 @@ def _collected(
 def _chosen(profiled: Profile, budget: float, unit: str, operations_cap: float | None) -> Choice:
     candidates = profiled.candidates()
     whole = sum(each.costs[unit] for row in candidates.values() for each in row if each.name == DENSE)
-    least = sum(min(each.costs[unit] for each in row) for row in candidates.values())
+    least = sum(
+        min((each.costs[unit] for each in row if _is_within(each, row, operations_cap)), default=0.0)
+        for row in candidates.values()
+    )
     if budget * whole < least:
         raise ValueError(
-            f"Argument `budget` must be at least {least / whole:.3g}, the least that these layers and structures "
-            f"can reach in {unit}, but is {budget}."
+            f"Argument `budget` must be at least {ceil(1e4 * least / whole) / 1e4:g}, the least that these layers and "
+            f"structures can reach in {unit}, but is {budget}."
         )
     caps = None if operations_cap is None else {"operations": operations_cap}
     return choose(candidates, budget * whole, unit=unit, caps=caps)
+
+
+def _is_within(candidate: Candidate, row: Sequence[Candidate], operations_cap: float | None) -> bool:
+    """Whether a form of a layer keeps the cap; `row` has all its forms."""
+    dense = next(each.costs["operations"] for each in row if each.name == DENSE)
+    return operations_cap is None or candidate.costs["operations"] <= operations_cap * dense
 
 
 def _fit(

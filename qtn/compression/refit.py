@@ -111,13 +111,13 @@ def _least_squares(
 ) -> Iterator[tuple[str, Tensor, Tensor]]:
     """For each layer of a group: its name, the weight aimed at, and the covariance of the inputs it is given now."""
     first, places = group[0], {landings[name] for name in group} - {None}
+    # The block runs no further than needed: to the layers, or to where their output lands.
+    stop = None if "" in places or len(places) > 1 else next(iter(places), first)
     covariance: Tensor | float = 0.0
     crosses: dict[str, Tensor | float] = dict.fromkeys(group, 0.0)
     num_rows = 0
     for dense_trace, call in zip(traces, student_calls, strict=True):
-        # A landing can only be looked at behind the layer: then the block runs on.
-        wanted = [first, *sorted(place for place in places if place)]
-        trace = traced(student, call, wanted, stop=None if places else first)
+        trace = traced(student, call, [first, *(place for place in places if place)], stop=stop)
         if first not in trace.inputs or trace.inputs[first].shape != dense_trace.inputs[first].shape:
             return  # rows are routed otherwise: there is no target for each
         given = _working(input_rows(layers[first], trace.inputs[first]))

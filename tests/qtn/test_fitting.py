@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.func import functional_call, jacrev
 
-from qtn import AbstractTensorLayer, LayerMetric, LowRankLinear, MPOLinear, whitened_svd
+from qtn import AbstractTensorLayer, LayerMetric, LowRankLinear, MPOLinear, PivotedLinear, whitened_svd
 from qtn.compression.fitting import fit_in_metric
 from tests.qtn.cases import LAYERS, LayerCase, make_linear
 

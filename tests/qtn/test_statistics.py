@@ -240,3 +240,98 @@ def test_bad_names_and_losses_are_refused() -> None:
         collect(_Network(), batches, lambda model, batch: model(batch[0]))
     with pytest.raises(ValueError, match=r"`loss` must return a real scalar tensor, but returned 1.5"):
         collect(_Network(), batches, lambda model, batch: 1.5)  # pyright: ignore
+
+
+def test_moments_of_a_convolution_are_those_of_its_patches() -> None:
+    """Patches and gradients of single pixels, cut out and differentiated one by one."""
+    layer = nn.Conv2d(2, 3, (3, 2), stride=(2, 1), padding=(1, 0), dilation=(1, 2), dtype=torch.float64)
+    model = nn.Sequential(layer, nn.Tanh(), nn.Flatten())
+    generator = torch.Generator().manual_seed(3)
+    x, target = (
+        torch.randn(4, *shape, generator=generator, dtype=torch.float64) for shape in ((2, 5, 6), (36,))
+    )
+    found = collect(model, [(x[:1], target[:1]), (x[1:], target[1:])], _loss)["0"]
+    padded = nn.functional.pad(x, (0, 0, 1, 1))
+    patches = [
+        padded[n, :, 2 * row : 2 * row + 3, column : column + 3 : 2].flatten()
+        for n in range(4)
+        for row in range(3)
+        for column in range(4)
+    ]
+    output = layer(x).detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(0.5 * (output.tanh().flatten(1) - target).square().sum(), output)
+    rows = [gradient[n, :, row, column] for n in range(4) for row in range(3) for column in range(4)]
+    _assert_moments(found, torch.stack(patches).numpy(), torch.stack(rows).numpy())
+    alone = collect(
+        model, [(x[0], target[0])], lambda model, batch: model[0](batch[0]).sin().sum(), names=["0"]
+    )
+    torch.testing.assert_close(
+        alone["0"].inputs, torch.stack(patches[:12]).T @ torch.stack(patches[:12]) / 12
+    )
+
+
+class _SideBySide(nn.Module):
+    """Layers that are given one tensor, which then changes in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.three = (make_linear(5, 5, seed=k) for k in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + 1.0
+        both = self.one(x) * self.two(x)
+        x += 1.0
+        return both + self.three(x)
+
+
+def test_a_shared_input_is_counted_once_and_given_to_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[int] = []
+
+    def moments(rows: Tensor) -> Tensor:
+        counted.append(len(rows))
+        return rows.detach().T @ rows.detach()
+
+    monkeypatch.setattr("qtn.calibration.statistics._moments", moments)
+    (batch,) = _batches((8,), num_out=5)
+    found = collect(_SideBySide(), [batch], _loss)
+    assert len(counted) == 2 + 3  # two inputs, three gradients
+    x = batch[0] + 1.0
+    for name, rows in (("one", x), ("two", x), ("three", x + 1.0)):
+        torch.testing.assert_close(found[name].inputs, rows.T @ rows / 8)
+        assert found[name].num_rows == 8
+
+
+def test_convolutions_side_by_side_have_their_own_patches() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.wide = nn.Conv2d(2, 2, 3, padding=1, dtype=torch.float64)
+            self.point = nn.Conv2d(2, 2, 1, dtype=torch.float64)
+            self.rows = make_linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.wide(x) + self.point(x) + self.rows(x)
+
+    x = make_linear(4, 3 * 2 * 4).weight.detach().reshape(3, 2, 4, 4)
+    found = collect(Model(), [x], lambda model, batch: model(batch).sin().sum())
+    assert [len(each.inputs) for each in found.values()] == [18, 2, 4]
+    pixels = x.movedim(1, -1).reshape(-1, 2)
+    torch.testing.assert_close(found["point"].inputs, pixels.T @ pixels / len(pixels))
+    torch.testing.assert_close(found["rows"].inputs, x.reshape(-1, 4).T @ x.reshape(-1, 4) / 24)
+
+
+def test_moments_in_single_precision_are_those_in_double() -> None:
+    generator = torch.Generator().manual_seed(2)
+    batches = [
+        (
+            torch.randn(2000, 5, generator=generator, dtype=torch.float64).float().double() + 1.0,
+            torch.randn(2000, 3, generator=generator, dtype=torch.float64).float().double(),
+        )
+        for _ in range(3)
+    ]
+    wide = _Network().float().double()
+    exact = collect(wide, batches, _loss)
+    single = collect(_Network().float(), [(x.float(), target.float()) for x, target in batches], _loss)
+    for name, each in single.items():
+        assert (each.inputs - exact[name].inputs).norm() < 1e-5 * exact[name].inputs.norm()
+        assert (each.outputs - exact[name].outputs).norm() < 1e-5 * exact[name].outputs.norm()
