@@ -4,6 +4,7 @@ from __future__ import annotations
 
 STUDIES: dict[str, str] = {
     "barren_plateau": "studies.barren_plateau",
+    "compression": "studies.compression",
     "gradient_scaling": "studies.gradient_scaling",
     "measurement_overhead": "studies.measurement_overhead",
     "qpu_gradients": "studies.qpu_gradients",

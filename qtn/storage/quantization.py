@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from qtn.calibration.statistics import LayerStatistics
 from qtn.decompositions.checks import working_copy
+from qtn.layers import PivotedLinear
+from qtn.layers.children import linear_child
 from qtn.metric import LayerMetric
 from qtn.replace import replace_linears
 from qtn.storage.linears import chosen_cores, chosen_linears, modules_inside
@@ -21,6 +23,8 @@ from qtn.storage.quantized_linear import (
 )
 
 _DAMPING = 1e-2  # of the mean diagonal of C, as in GPTQ
+
+_SHIFT = 1e-6  # of the mean diagonal: draws coefficients to what they were where the rows say nothing
 
 Codes = tuple[Tensor, Tensor, Tensor]  # codes (rows, columns), scales and zero points (rows, groups)
 
@@ -71,7 +75,21 @@ def quantize(
         inputs = known[name].inputs if name in known else None
         return lambda linear: quantize_linear(linear, bits, group, inputs)
 
-    copied = replace_linears(model, {name: factory(name) for name in chosen_linears(model, names)})
+    chosen = chosen_linears(model, names)
+    pivoted = {
+        name: layer
+        for name, layer in model.named_modules()
+        if isinstance(layer, PivotedLinear) and {layer.rows, layer.coefficients} <= set(chosen.values())
+    }
+    apart = {factor for layer in pivoted.values() for factor in (layer.rows, layer.coefficients)}
+    copied = replace_linears(
+        model, {name: factory(name) for name, linear in chosen.items() if linear not in apart}
+    )
+    for name, layer in pivoted.items():
+        inputs = statistics[name].inputs if statistics is not None and name in statistics else None
+        rows, coefficients = _quantize_pivoted(layer, bits, group, inputs)
+        copied.set_submodule(f"{name}.rows".removeprefix("."), rows)
+        copied.set_submodule(f"{name}.coefficients".removeprefix("."), coefficients)
     for name, cores in chosen_cores(model, names).items():
         copied.set_submodule(name, _quantize_cores(list(cores), bits, group))
     return copied
@@ -145,6 +163,25 @@ def factor_statistics(
         derived[f"{prefix}right"] = replace(each, outputs=outer.T @ each.outputs @ outer)
         derived[f"{prefix}left"] = replace(each, inputs=inner @ each.inputs @ inner.T)
     return {**derived, **statistics}
+
+
+def _quantize_pivoted(
+    layer: PivotedLinear, bits: int, group: int, inputs: Tensor | None
+) -> tuple[QuantizedLinear, QuantizedLinear]:
+    """The rows, and coefficients fitted anew to the rows as they are stored.
+
+    What rounding does to a row would reach every output that is made of it. The least squares of those outputs on the
+    stored rows, in the metric of the inputs, take back all of it that lies in the span of the rows.
+    """
+    rows = quantize_linear(layer.rows, bits, group, inputs)
+    before, stored = layer.rows.weight.detach().double(), rows.weight.double()
+    weighted = stored if inputs is None else stored @ inputs.double()
+    gram = weighted @ stored.T
+    shift = _SHIFT * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    old = layer.coefficients.weight.detach().double()
+    fitted = torch.linalg.solve(gram + shift, (old @ (before @ weighted.T + shift)).T).T
+    again = linear_child(fitted.to(layer.coefficients.weight.dtype))
+    return rows, quantize_linear(again, bits, group, None if inputs is None else gram)
 
 
 def _quantize_cores(cores: Sequence[Tensor], bits: int, group: int) -> QuantizedCores:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from studies.engine import verbs
-from studies.engine.errors import StudyError
+from studies.engine.errors import BadRequest, StudyError
 from studies.engine.lookup import Registry, load_study
 from studies.engine.study import Study
 
@@ -21,6 +21,8 @@ _LastPreset = Annotated[
 ]
 _Results = Annotated[Path, typer.Option(help="Folder of all results.")]
 _RESULTS = Path("results")
+_OPEN = {"allow_extra_args": True, "ignore_unknown_options": True}
+"""What a verb leaves over are options of the study."""
 
 
 def application(registry: Registry, more: Mapping[str, typer.Typer] | None = None) -> typer.Typer:
@@ -37,13 +39,19 @@ def application(registry: Registry, more: Mapping[str, typer.Typer] | None = Non
         """List the studies with their questions."""
         verbs.list_studies(registry)
 
-    @app.command()
-    def plan(study: _StudyName, preset: _Preset = "quick", results: _Results = _RESULTS) -> None:
-        """Say what a run would do and cost, without running it."""
-        verbs.plan(load_study(study, registry), preset, results)
+    def chosen(study: str, context: typer.Context) -> Study:
+        return load_study(study, registry).with_options(_own_options(context.args))
 
-    @app.command()
+    @app.command(context_settings=_OPEN)
+    def plan(
+        context: typer.Context, study: _StudyName, preset: _Preset = "quick", results: _Results = _RESULTS
+    ) -> None:
+        """Say what a run would do and cost, without running it."""
+        verbs.plan(chosen(study, context), preset, results)
+
+    @app.command(context_settings=_OPEN)
     def run(
+        context: typer.Context,
         study: _StudyName,
         preset: _Preset = "quick",
         results: _Results = _RESULTS,
@@ -57,7 +65,7 @@ def application(registry: Registry, more: Mapping[str, typer.Typer] | None = Non
         limit: Annotated[int | None, typer.Option(help="Do at most this many of the missing tasks.")] = None,
         spend: Annotated[float | None, typer.Option(help="Dollars that tasks may spend on QPUs.")] = None,
     ) -> None:
-        """Run the tasks that have no result yet, then write the report."""
+        """Run the tasks that have no result yet, then write the report. A study may have options of its own."""
         request = verbs.RunRequest(
             preset=preset,
             results=results,
@@ -67,7 +75,7 @@ def application(registry: Registry, more: Mapping[str, typer.Typer] | None = Non
             limit=limit,
             spend=spend,
         )
-        raise typer.Exit(verbs.run(load_study(study, registry), request))
+        raise typer.Exit(verbs.run(chosen(study, context), request))
 
     @app.command()
     def status(study: _StudyName, preset: _LastPreset = None, results: _Results = _RESULTS) -> None:
@@ -90,6 +98,18 @@ def application(registry: Registry, more: Mapping[str, typer.Typer] | None = Non
     for name, verb in (more or {}).items():
         app.add_typer(verb, name=name)
     return app
+
+
+def _own_options(words: list[str]) -> dict[str, str]:
+    """Options of a study from what is left of a command line: `--name value` or `--name=value`."""
+    given: dict[str, str] = {}
+    left = iter(words)
+    for word in left:
+        if not word.startswith("--"):
+            raise BadRequest(f"Got unexpected extra argument ({word}).")
+        name, equals, text = word.removeprefix("--").partition("=")
+        given[name] = text if equals else next(left, "")
+    return given
 
 
 def command_line(

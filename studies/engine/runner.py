@@ -28,6 +28,8 @@ class Summary:
     """How many of the other tasks ended in which status, each counted once."""
     first_failure: str = ""
     """The first message of a task that failed, with its spec."""
+    first_skip: str = ""
+    """The reason of the first task that was skipped."""
 
     @property
     def done(self) -> int:
@@ -65,7 +67,7 @@ def run_tasks(
     attempts = found.attempts()
     pending = [task for task in tasks if task.id not in done]
     statuses: dict[str, str] = {}
-    first_failure = ""
+    first_failure = first_skip = ""
     for round_number in range(1, engine.attempts + 1):
         lost: list[Task] = []
         outcomes = engine.map_unordered(
@@ -79,7 +81,9 @@ def run_tasks(
                     lost.append(task)
                     continue
                 statuses[task.id] = outcome.status
-                if outcome.failure is not None and outcome.status != "skipped":
+                if outcome.failure is not None and outcome.status == "skipped":
+                    first_skip = first_skip or outcome.failure.message
+                elif outcome.failure is not None:
                     first_failure = first_failure or f"{outcome.failure} (task {dict(task.spec)})"
                 progress.advance(task, outcome)
         pending = lost
@@ -90,4 +94,5 @@ def run_tasks(
         done_before=sum(task.id in done for task in tasks),
         statuses=Counter(statuses.values()),
         first_failure=first_failure,
+        first_skip=first_skip,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from classical.cost import Cost
@@ -52,6 +52,10 @@ class Study:
     """How long a task takes beside the others, in any unit, for the estimate of the time left."""
     time_limit_seconds: float = 600.0
     """A task that runs longer is killed."""
+    options: Mapping[str, Callable[[Any, str], Any]] = field(default_factory=dict)
+    """Options of its own on the command line, by name: what makes other parameters of those of a preset and a text."""
+    given: Mapping[str, str] = field(default_factory=dict)
+    """The options that were given, see `with_options`."""
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -70,6 +74,25 @@ class Study:
             raise ValueError(
                 f"Argument `time_limit_seconds` must be positive, but is {self.time_limit_seconds}."
             )
+
+    def with_options(self, given: Mapping[str, str]) -> Study:
+        """The study with the parameters of all presets changed by options of its own.
+
+        Raises:
+            BadRequest: when it has no such option.
+            ValueError: when the text of an option does not suit it.
+        """
+        presets = dict(self.presets)
+        for name, text in given.items():
+            if name not in self.options:
+                own = (
+                    f" {self.name} has {', '.join(f'--{each}' for each in self.options)}."
+                    if self.options
+                    else ""
+                )
+                raise BadRequest(f"No such option: --{name}.{own}")
+            presets = {preset: self.options[name](params, text) for preset, params in presets.items()}
+        return replace(self, presets=presets, given={**self.given, **given})
 
     def tasks_of(self, preset: str) -> list[Task]:
         """The tasks of a preset, in the order of the study.

@@ -148,7 +148,8 @@ def run(study: Study, request: RunRequest) -> int:
     tasks = request.part_of(all_tasks)
     engine, workers = request.engine()
     folder = Folder.of(request.results, study.name)
-    heading = provenance(["run", study.name, *request.options()], workers)
+    own = [f"--{name} {text}" for name, text in study.given.items()]
+    heading = provenance(["run", study.name, *own, *request.options()], workers)
     with StopRequest() as stop, Store(folder, request.shard, heading) as store:
         for repair in store.repaired:
             print(f"{repair} (kept in {folder.rows}/*.torn)", file=sys.stderr)
@@ -173,7 +174,7 @@ def run(study: Study, request: RunRequest) -> int:
 def status(study: Study, asked: str | None, results: Path) -> None:
     """Prints how many tasks are done, failed and left, and what is wrong with the rows."""
     folder = Folder.of(results, study.name)
-    preset = _preset(folder, asked)
+    study, preset = _last(folder, study, asked)
     tasks = study.tasks_of(preset)
     found = scan(folder)
     done = found.first_ok()
@@ -193,7 +194,7 @@ def status(study: Study, asked: str | None, results: Path) -> None:
 def report(study: Study, asked: str | None, results: Path) -> int:
     """Writes the report from the rows there are; gives the exit status."""
     folder = Folder.of(results, study.name)
-    preset = _preset(folder, asked)
+    study, preset = _last(folder, study, asked)
     return _report(folder, study, preset, study.tasks_of(preset), scan(folder))
 
 
@@ -222,7 +223,8 @@ def _report(folder: Folder, study: Study, preset: str, tasks: list[Task], found:
 
 def _tell_failures(summary: Summary) -> int:
     if summary.statuses["skipped"]:
-        print(f"{summary.statuses['skipped']} tasks were skipped.", file=sys.stderr)
+        why = f"; the first: {summary.first_skip}" if summary.first_skip else "."
+        print(f"{summary.statuses['skipped']} tasks were skipped{why}", file=sys.stderr)
     if not summary.failed:
         return 0
     print(
@@ -248,9 +250,12 @@ def _cores() -> int:
         return os.cpu_count() or 1
 
 
-def _preset(folder: Folder, asked: str | None) -> str:
-    """The preset asked for, or that of the last run."""
-    return folder.read_settings()["preset"] if asked is None else asked
+def _last(folder: Folder, study: Study, asked: str | None) -> tuple[Study, str]:
+    """The preset asked for, or that of the last run with its options."""
+    if asked is not None:
+        return study, asked
+    settings = folder.read_settings()
+    return study.with_options(settings.get("options", {})), settings["preset"]
 
 
 def _settings(folder: Folder, study: Study, preset: str) -> dict[str, object]:
@@ -264,6 +269,7 @@ def _settings(folder: Folder, study: Study, preset: str) -> dict[str, object]:
         "question": study.question,
         "preset": preset,
         "params": study.params_of(preset),
+        "options": dict(study.given),
         "schema": SCHEMA,
         "created": created,
     }
