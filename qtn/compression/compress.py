@@ -16,13 +16,11 @@ from qtn.calibration.losses import sampled_loss
 from qtn.calibration.matrices import as_matrix_layer, matrix_layers, matrix_of
 from qtn.calibration.recording import evaluation
 from qtn.calibration.statistics import LayerStatistics, collect
+from qtn.compression.build import fit_layers, refit_layers
 from qtn.compression.choosing import Candidate, Choice, choose
-from qtn.compression.forms import DENSE, STRUCTURES, Form
+from qtn.compression.forms import DENSE, STRUCTURES
 from qtn.compression.profile import Profile, profile
-from qtn.compression.refine import refine_block
-from qtn.compression.refit import refit_block
 from qtn.compression.report import CompressionReport, LayerReport
-from qtn.compression.stack import Call, called, first_calls, is_chain, stack_name
 
 UNITS = ("parameters", "bytes", "operations", "communicated_bytes")
 Loss = Callable[[nn.Module, Batch], Tensor]
@@ -42,6 +40,7 @@ def compress(
     statistics: Mapping[str, LayerStatistics] | None = None,
     refit: bool = True,
     refine_steps: int = 0,
+    bits: int | None = None,
     damping: float = 1e-2,
     ridge: float = 1e-2,
     generator: torch.Generator | None = None,
@@ -72,6 +71,9 @@ def compress(
             is half of the work. None collects them.
         refit: Whether layers are fitted to what the compressed model feeds them; else to the dense one.
         refine_steps: Steps of training for each block after its refit, see `refine_block`; with `refit` only.
+        bits: 8 or 4 stores each layer in integers in the refit, so that later layers make good what rounding did;
+            the budget still counts parameters and bytes before that. None keeps floating point; `quantize` rounds
+            afterwards. Convolutions stay as they are.
         damping: As of `LayerMetric`.
         ridge: As of `refit_block`.
         generator: For the labels; None draws from a fresh one of seed 0.
@@ -103,6 +105,12 @@ def compress(
         raise ValueError(
             f"Argument `statistics` must have every layer to be compressed, but lacks {lacking}."
         )
+    if (bits is not None or refine_steps) and not refit:
+        raise ValueError("Arguments `bits` and `refine_steps` must stand with `refit`, but it is False.")
+    if bits is not None and (bits not in (4, 8) or refine_steps):
+        raise ValueError(
+            f"Argument `bits` must be 8 or 4 and stand without `refine_steps`, but is {bits} with {refine_steps}."
+        )
     watch = _Watch(progress)
     draws = generator or torch.Generator(device).manual_seed(0)
     try:
@@ -116,9 +124,20 @@ def compress(
             forms = {name: profiled.forms[name][choice.candidates[name].name] for name in layers}
             student = copy.deepcopy(model)
             if refit:
-                _refit(model, student, batches, forms, statistics, damping, ridge, refine_steps, watch)
+                refit_layers(
+                    model,
+                    student,
+                    batches,
+                    forms,
+                    statistics,
+                    damping,
+                    ridge,
+                    refine_steps,
+                    bits,
+                    watch.start,
+                )
             else:
-                _fit(student, forms, statistics, damping, watch)
+                fit_layers(student, forms, statistics, damping, watch.start)
     except torch.OutOfMemoryError as error:
         raise ValueError(
             f"Argument `model` and its calibration must fit in the memory of {device}, but do not; give shorter "
@@ -233,88 +252,6 @@ def _is_within(candidate: Candidate, row: Sequence[Candidate], operations_cap: f
     """Whether a form of a layer keeps the cap; `row` has all its forms."""
     dense = next(each.costs["operations"] for each in row if each.name == DENSE)
     return operations_cap is None or candidate.costs["operations"] <= operations_cap * dense
-
-
-def _fit(
-    student: nn.Module,
-    forms: Mapping[str, Form],
-    statistics: Mapping[str, LayerStatistics],
-    damping: float,
-    watch: _Watch,
-) -> None:
-    """Put in layers of the chosen forms, each fitted to the dense weight on the inputs of the dense model."""
-    for done, (name, form) in enumerate(forms.items()):
-        watch.start("fit", done, len(forms))
-        old = as_matrix_layer(student.get_submodule(name))
-        student.set_submodule(name, form.fit(old, statistics[name].metric(damping)).train(old.training))
-
-
-def _refit(
-    model: nn.Module,
-    student: nn.Module,
-    batches: Sequence[Batch],
-    forms: Mapping[str, Form],
-    statistics: Mapping[str, LayerStatistics],
-    damping: float,
-    ridge: float,
-    refine_steps: int,
-    watch: _Watch,
-) -> None:
-    """Put in layers of the chosen forms block by block; those outside the stack of blocks come first, as in `_fit`."""
-    stack = stack_name(model)
-    blocks = [""]
-    if stack is not None and is_chain(model, stack, batches[0]):
-        names = [name for name, _ in model.get_submodule(stack).named_children()]
-        blocks = [f"{stack}.{name}".removeprefix(".") for name in names]
-    inside = {block: _inside(forms, block) for block in blocks}
-    within = {name for names in inside.values() for name in names.values()}
-    _fit(student, {n: f for n, f in forms.items() if n not in within}, statistics, damping, watch)
-    if not within:
-        return
-    dense_calls = student_calls = _calls(model, blocks[0], batches)
-    if within != set(forms):
-        student_calls = _calls(student, blocks[0], batches)
-    for done, block in enumerate(blocks):
-        watch.start("refit", done, len(blocks))
-        names = inside[block]
-        before = {name: student.get_submodule(name) for name in names.values()}
-        results = refit_block(
-            model.get_submodule(block),
-            student.get_submodule(block),
-            dense_calls,
-            student_calls,
-            {short: forms[name] for short, name in names.items()},
-            {short: statistics[name].outputs for short, name in names.items()},
-            damping=damping,
-            ridge=ridge,
-        )
-        left = [name for name, layer in before.items() if student.get_submodule(name) is layer]
-        _fit(student, {name: forms[name] for name in left}, statistics, damping, watch)
-        if refine_steps:
-            refine_block(
-                student.get_submodule(block),
-                student_calls,
-                results,
-                steps=refine_steps,
-                generator=torch.Generator().manual_seed(done),
-            )
-        if block != blocks[-1]:
-            with torch.no_grad():
-                made = [called(student.get_submodule(block), call) for call in student_calls]
-            dense_calls = [call.with_first(x) for call, x in zip(dense_calls, results, strict=True)]
-            student_calls = [call.with_first(x) for call, x in zip(student_calls, made, strict=True)]
-
-
-def _calls(model: nn.Module, block: str, batches: Sequence[Batch]) -> list[Call]:
-    if block == "":
-        return [Call.of(batch) for batch in batches]
-    return first_calls(model, model.get_submodule(block), batches)
-
-
-def _inside(forms: Mapping[str, Form], block: str) -> dict[str, str]:
-    """Layers inside a block: their names there, and in the model."""
-    prefix = f"{block}." if block else ""
-    return {name.removeprefix(prefix): name for name in forms if name.startswith(prefix)}
 
 
 def _report(

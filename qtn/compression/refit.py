@@ -17,9 +17,11 @@ from qtn.calibration.matrices import (
     output_rows,
     with_matrix,
 )
+from qtn.calibration.statistics import LayerStatistics
 from qtn.compression.forms import Form
 from qtn.compression.stack import Call, Trace, traced
 from qtn.metric import LayerMetric
+from qtn.storage.quantization import quantize
 
 _EXACT = 1e-3  # relative: single precision through a block leaves less
 
@@ -35,6 +37,7 @@ def refit_block(
     *,
     damping: float,
     ridge: float,
+    bits: int | None = None,
 ) -> list[Tensor | None]:
     """Put layers of given forms into a copy of a block, and return what the dense block makes of its calls.
 
@@ -55,6 +58,8 @@ def refit_block(
         damping: Of the metric of the fits, as in `LayerMetric`.
         ridge: How strongly the least squares are drawn to the dense weight, in units of the mean variance of the
             inputs.
+        bits: 8 or 4 to store each layer in integers once it is fitted, see `quantize`: the layers after it then make
+            good what rounding did. None keeps floating point.
 
     Raises:
         ValueError: As of `LayerMetric` and the fits.
@@ -77,9 +82,19 @@ def refit_block(
         ):
             metric = LayerMetric(covariance, outputs[name], damping)
             layer = forms[name].fit(with_matrix(layers[name], weight), metric)
+            if bits is not None:
+                layer = _quantized(
+                    layer, bits, LayerStatistics(inputs=covariance, outputs=outputs[name], num_rows=0)
+                )
             layer.train(student.get_submodule(name).training)
             student.set_submodule(name, layer)
     return [trace.result for trace in traces]
+
+
+def _quantized(layer: nn.Module, bits: int, known: LayerStatistics) -> nn.Module:
+    """The layer in integers, in the metric of the inputs that it is given by the compressed model."""
+    parts = [part for part, module in layer.named_modules() if type(module) is nn.Linear]
+    return quantize(layer, bits, names=parts, statistics={"": known}) if parts else quantize(layer, bits)
 
 
 def _groups(

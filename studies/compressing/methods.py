@@ -145,19 +145,14 @@ def _chosen(name: str, device: str, method: str, kept: float) -> Compressed:
 
 
 def _quantized(source: Source, given: Compressed, method: str) -> Compressed:
-    """In 8 bits by rounding; in 4 by GPTQ, with statistics of the very layers that are quantised."""
+    """By GPTQ in the metric of the inputs of the dense model."""
+    statistics, before = source.statistics()
     start = time.perf_counter()
-    statistics, names = None, list(source.subject.names)
-    if _BITS[method] == 4:
-        linears = [
-            name
-            for name, module in given.model.named_modules()
-            if type(module) is nn.Linear
-            and any(name == each or name.startswith(f"{each}.") for each in names)
-        ]
-        statistics = qtn.collect(given.model, on_device(source), source.loss(), linears)
+    names = list(source.subject.names)
     model = qtn.quantize(given.model, bits=_BITS[method], names=names, statistics=statistics)
-    return Compressed(model=model, seconds=given.seconds + time.perf_counter() - start, report=given.report)
+    # Statistics of a compressed model are in its seconds.
+    seconds = given.seconds or before
+    return Compressed(model=model, seconds=seconds + time.perf_counter() - start, report=given.report)
 
 
 Statistics = Mapping[str, qtn.LayerStatistics]

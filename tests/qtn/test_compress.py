@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from qtn import CompressionReport, collect, compress, sampled_loss
+from qtn import CompressionReport, collect, compress, quantize, resident_bytes, sampled_loss
 from qtn.calibration.batches import Batch, run
 from qtn.calibration.recording import output_of
 from qtn.compression.compress import UNITS
@@ -253,3 +253,35 @@ def test_padding_plays_no_part_in_the_gradients() -> None:
     assert each.num_rows == 4 * 6 * 12
     # Three of twelve rows in half of the sequences are padding; nothing mixes rows behind the last layer.
     assert each.outputs.isfinite().all() and each.outputs.trace() > 0.0
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_later_layers_make_good_what_rounding_did(bits: int) -> None:
+    model = mlp()
+    batches = [rows(64, 10, seed=k) for k in range(8)]
+    plain, _ = compress(model, budget=0.9, calibration=batches)
+    inside, report = compress(model, budget=0.9, calibration=batches, bits=bits)
+    after = quantize(plain, bits=bits)
+    errors = [
+        float((small(batches[0]) - model(batches[0])).detach().norm()) for small in (plain, inside, after)
+    ]
+    if bits == 4:  # 8 bits err far less than the budget does
+        assert errors[1] < errors[2]
+    assert resident_bytes(inside) == resident_bytes(after) < resident_bytes(plain)
+    assert report.kept <= 0.9
+    with pytest.raises(ValueError, match="`bits` must be 8 or 4 and stand without `refine_steps`"):
+        compress(model, budget=0.9, calibration=batches, bits=3)
+    with pytest.raises(ValueError, match="must stand with `refit`, but it is False"):
+        compress(model, budget=0.9, calibration=batches, bits=8, refit=False)
+
+
+def test_refinement_brings_blocks_nearer_to_the_dense_ones_or_leaves_them() -> None:
+    block = [Block() for _ in range(3)]
+    model = nn.Sequential(*block)
+    batches = [rows(32, 8, seed=k) for k in range(6)]
+    losses = []
+    for steps in (0, 40):
+        small, _ = compress(model, budget=0.5, calibration=batches, refine_steps=steps)
+        losses.append(sum(float((small(x) - model(x)).detach().square().sum()) for x in batches))
+        assert all(p.requires_grad and p.grad is None for p in small.parameters())
+    assert losses[1] < losses[0]

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from qtn import LayerStatistics, LowRankLinear, MPOLinear, collect
+from qtn import LayerStatistics, LowRankLinear, MPOLinear, PivotedLinear, collect
 from qtn.storage.quantization import factor_statistics, quantize, quantize_linear
 from qtn.storage.quantized_linear import QuantizedCores, QuantizedLinear
 from qtn.storage.sizes import num_stored_parameters, resident_bytes
@@ -213,3 +213,26 @@ def test_torchao_takes_the_factors_without_change() -> None:
     quantization.quantize_(model, quantization.Int8WeightOnlyConfig())
     assert (model(x) - wanted).norm() < 0.03 * wanted.norm()
     assert resident_bytes(model) < 0.35 * dense_bytes
+
+
+def test_coefficients_of_a_pivoted_layer_make_good_what_rounding_did_to_its_rows() -> None:
+    generator = torch.Generator().manual_seed(2)
+    mixing = torch.randn(96, 96, generator=generator, dtype=torch.float64) * torch.logspace(0, -2, 96)
+    x = torch.randn(2000, 96, generator=generator, dtype=torch.float64) @ mixing
+    model = nn.Sequential(make_linear(96, 160))
+    inputs, outputs = x.T @ x / len(x), torch.eye(160, dtype=torch.float64)
+    statistics = {"0": LayerStatistics(inputs=inputs, outputs=outputs, num_rows=len(x))}
+    pivoted = PivotedLinear.from_dense(model[0].weight, rank=48, metric=statistics["0"].metric())
+    small = nn.Sequential(pivoted)
+    wanted = small(x).detach()
+
+    def error(quantised: nn.Module) -> float:
+        return float((quantised(x).detach() - wanted).norm() / wanted.norm())
+
+    apart = copy.deepcopy(small)
+    apart.set_submodule("0.rows", quantize_linear(pivoted.rows, 8))
+    apart.set_submodule("0.coefficients", quantize_linear(pivoted.coefficients, 8))
+    fitted = error(quantize(small))
+    assert fitted < 0.8 * error(apart)
+    assert error(quantize(small, statistics=statistics)) < 0.8 * fitted
+    assert error(quantize(small, names=["0.rows"])) > 0.0
