@@ -15,7 +15,7 @@ study: install
 	$(BIN)/python -m studies run gradient_scaling
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
 lint: install
 	$(BIN)/ruff check .

@@ -51,7 +51,7 @@ QUICK = Params(
         sizes.PART: sizes.Grid(
             cases=(
                 sizes.Case(subject=SLICE, methods=(MPO, OURS, INT4), sizes=(0.6,)),
-                sizes.Case(subject=ENCODER, methods=_FEW, sizes=(0.6, 0.3)),
+                sizes.Case(subject=ENCODER, methods=_FEW, sizes=(0.3,)),
                 sizes.Case(subject=DIGITS, methods=_ALL),
             ),
         ),

@@ -111,12 +111,10 @@ def compressed(source: Source, method: str, kept: float) -> Compressed:
     """
     if method == DENSE:
         return Compressed(model=source.model, seconds=0.0)
-    if method in (TWO_SIDED, OURS):
+    if method in (TWO_SIDED, OURS, OURS_INT8, OURS_INT4):
         return _chosen(source.subject.name, str(source.device), method, kept)
-    if method in (OURS_INT8, OURS_INT4):
-        return _quantized(source, _chosen(source.subject.name, str(source.device), OURS, kept), method)
     if method in QUANTIZED:
-        return _quantized(source, Compressed(model=source.model, seconds=0.0), method)
+        return _quantized(source, method)
     if method not in TITLES:
         raise ValueError(f"Argument `method` must be one of {list(TITLES)}, but is {method!r}.")
     calibrated = method in (SVD_LLM, MPO_FITTED, PRUNED)
@@ -128,7 +126,7 @@ def compressed(source: Source, method: str, kept: float) -> Compressed:
 
 @lru_cache(maxsize=1)
 def _chosen(name: str, device: str, method: str, kept: float) -> Compressed:
-    """By `qtn.compress`; the last is kept, for its factors are quantised too."""
+    """By `qtn.compress`; the last is kept, for healing asks for it again."""
     source = source_of(name, device)
     statistics, before = source.statistics()
     start = time.perf_counter()
@@ -137,22 +135,21 @@ def _chosen(name: str, device: str, method: str, kept: float) -> Compressed:
         budget=kept,
         calibration=source.subject.calibration(),
         names=list(source.subject.names),
-        structures=("pivoted",) if method == OURS else ("low_rank",),
+        structures=("low_rank",) if method == TWO_SIDED else ("pivoted",),
         statistics=statistics,
-        refit=method == OURS,
+        refit=method != TWO_SIDED,
+        bits=None if method == TWO_SIDED else _BITS.get(method),
     )
     return Compressed(model=model, seconds=before + time.perf_counter() - start, report=report)
 
 
-def _quantized(source: Source, given: Compressed, method: str) -> Compressed:
-    """By GPTQ in the metric of the inputs of the dense model."""
+def _quantized(source: Source, method: str) -> Compressed:
+    """All weights, by GPTQ in the metric of the inputs."""
     statistics, before = source.statistics()
     start = time.perf_counter()
     names = list(source.subject.names)
-    model = qtn.quantize(given.model, bits=_BITS[method], names=names, statistics=statistics)
-    # Statistics of a compressed model are in its seconds.
-    seconds = given.seconds or before
-    return Compressed(model=model, seconds=seconds + time.perf_counter() - start, report=given.report)
+    model = qtn.quantize(source.model, bits=_BITS[method], names=names, statistics=statistics)
+    return Compressed(model=model, seconds=before + time.perf_counter() - start)
 
 
 Statistics = Mapping[str, qtn.LayerStatistics]

@@ -26,7 +26,7 @@ def figures(rows: pd.DataFrame) -> list[Figure]:
 
 def pareto_figure(rows: pd.DataFrame, subjects: list[str]) -> Figure:
     """Quality against stored bits for each parameter of the dense layers; the line of quantisation alone is black."""
-    figure, panels = canvas(width=5.4 * len(subjects), height=5.4, columns=len(subjects))
+    figure, panels = canvas(width=5.4 * len(subjects), height=6.2, columns=len(subjects))
     space(figure)
     drawn = []
     for ax, subject in zip(panels, subjects, strict=True):
@@ -54,7 +54,7 @@ def pareto_figure(rows: pd.DataFrame, subjects: list[str]) -> Figure:
 def kept_figure(rows: pd.DataFrame, before: list[str], after: list[str]) -> Figure:
     """Quality against the fraction of parameters, before healing and behind it."""
     panels_of = [(subject, False) for subject in before] + [(subject, True) for subject in after]
-    figure, panels = canvas(width=5.0 * len(panels_of), height=5.2, columns=len(panels_of))
+    figure, panels = canvas(width=5.0 * len(panels_of), height=6.0, columns=len(panels_of))
     space(figure)
     drawn = []
     for ax, (subject, trained) in zip(panels, panels_of, strict=True):
@@ -105,5 +105,5 @@ def _finish(ax: Axes, subject: str, more: str = "") -> None:
         ax.set_yscale("log")
     ax.set_ylabel(described.judgement.name)
     ax.set_title(described.title + more, fontsize=10)
-    # Small models are worse: what is drawn leaves the corner of large and bad ones free.
-    ax.legend(fontsize=7, loc="upper right" if described.judgement.lower_is_better else "lower right")
+    # Below the panel: inside it hides lines wherever it stands.
+    ax.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)

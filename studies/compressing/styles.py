@@ -32,7 +32,7 @@ STYLES: Mapping[str, dict[str, Any]] = {
     PRUNED: {"color": "#CC79A7", "marker": "X"},
     OURS: {"color": "#0072B2", "marker": "o"},
     OURS_INT8: {"color": "#009E73", "marker": "o"},
-    OURS_INT4: {"color": "#009E73", "marker": "h"},
+    OURS_INT4: {"color": "#CC3377", "marker": "h"},
     INT8: {"color": "#000000", "marker": "d"},
     INT4: {"color": "#000000", "marker": "d"},
 }
