@@ -4,6 +4,7 @@ from qtn.calibration.losses import sampled_classes, sampled_loss
 from qtn.calibration.statistics import LayerStatistics, collect
 from qtn.compression.compress import compress
 from qtn.compression.fitting import fit_in_metric
+from qtn.compression.probe import probe, rank_correlation
 from qtn.compression.profile import Profile, profile
 from qtn.compression.report import CompressionReport, LayerReport
 from qtn.compression.whitened_start import whitened_start
@@ -75,9 +76,11 @@ __all__ = [
     "merge_adapters",
     "nonzero_parameters",
     "num_stored_parameters",
+    "probe",
     "profile",
     "prune",
     "quantize",
+    "rank_correlation",
     "replace_linears",
     "resident_bytes",
     "sampled_classes",

@@ -137,7 +137,7 @@ PAPER = Params(
                     adapted=_TRAINED,
                 ),
             ),
-            rates=(1e-4, 3e-4, 1e-3, 3e-3),
+            rates=(3e-4, 1e-3, 3e-3, 1e-2),
             device="cuda",
         ),
         sensitivity.PART: sensitivity.Grid(

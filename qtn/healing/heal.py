@@ -56,6 +56,7 @@ def heal(
     steps: int | None = None,
     tokens: int | None = None,
     learning_rate: float = 1e-3,
+    relative: bool = False,
     schedule: Schedule | None = None,
     hidden_weight: float = 1.0,
     trainable: Trainable = None,
@@ -87,6 +88,8 @@ def heal(
         steps: Number of updates; this or `tokens`.
         tokens: Number of rows of the output to see, padding not counted; the last batch may go beyond.
         learning_rate: The largest of the schedule.
+        relative: Whether the learning rate is in units of the root mean square of each parameter at the start, so
+            that large and small factors move alike.
         schedule: Default: `CosineSchedule()`. Its point is that of the middle of each step. Its `repr` is what a
             checkpoint knows it by.
         hidden_weight: Weight of the hidden states that the cache holds.
@@ -125,13 +128,16 @@ def heal(
     if cache.teaches(list(trained.values())):
         raise ValueError("Argument `student` must share no trained parameter with the teacher; give a copy.")
     path = None if checkpoint is None else Path(checkpoint)
-    state = TrainingState(trained, weight_decay=weight_decay, undecayed=undecayed_names(student))
+    state = TrainingState(
+        trained, weight_decay=weight_decay, undecayed=undecayed_names(student), relative=relative
+    )
     arguments: dict[str, Any] = {
         "teacher": cache.fingerprint,
         "frozen": model_fingerprint(student, without=trained),
         "steps": steps,
         "tokens": tokens,
         "learning_rate": learning_rate,
+        "relative": relative,
         "schedule": repr(schedule),
         "hidden_weight": hidden_weight,
         "weight_decay": weight_decay,

@@ -35,7 +35,12 @@ class TrainingState:
     """
 
     def __init__(
-        self, parameters: Mapping[str, nn.Parameter], *, weight_decay: float, undecayed: Sequence[str]
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        *,
+        weight_decay: float,
+        undecayed: Sequence[str],
+        relative: bool = False,
     ) -> None:
         self.parameters = dict(parameters)
         self.steps = 0
@@ -51,11 +56,15 @@ class TrainingState:
         self._start = fingerprint(self.parameters)
         self._good = {name: master.detach().clone() for name, master in self._masters.items()}
         free = set(undecayed)
+        self._scales = {
+            name: float(master.detach().square().mean().sqrt()) or 1.0 if relative and master.numel() else 1.0
+            for name, master in self._masters.items()
+        }
         groups = [
-            {"params": [m for n, m in self._masters.items() if n in free], "weight_decay": 0.0},
-            {"params": [m for n, m in self._masters.items() if n not in free], "weight_decay": weight_decay},
+            {"params": [master], "weight_decay": 0.0 if name in free else weight_decay, "name": name}
+            for name, master in self._masters.items()
         ]
-        self._optimiser = torch.optim.AdamW([group for group in groups if group["params"]], betas=_BETAS)
+        self._optimiser = torch.optim.AdamW(groups, betas=_BETAS)
 
     def update(
         self, gradients: Mapping[str, Tensor], *, learning_rate: float, max_norm: float | None
@@ -69,7 +78,7 @@ class TrainingState:
             if not isfinite(float(norm)):
                 return False
             for group in self._optimiser.param_groups:
-                group["lr"] = learning_rate
+                group["lr"] = learning_rate * self._scales[group["name"]]
             # These parameters have just given a finite loss; what follows may not.
             self._copy(self._masters, self._good)
             self.at_rest = False
@@ -106,6 +115,7 @@ class TrainingState:
             "tokens": self.tokens,
             "seconds": self.seconds,
             "part_examples": self.part_examples,
+            "scales": self._scales,
         }
         about = {"arguments": {**arguments, **self._described()}, "start": self._start, "counts": counts}
         write_tensors(path, tensors, about)
@@ -148,6 +158,7 @@ class TrainingState:
         counts = about["counts"]
         self.steps, self.tokens = counts["steps"], counts["tokens"]
         self.seconds, self.part_examples = counts["seconds"], counts["part_examples"]
+        self._scales = counts["scales"]
 
     def _described(self) -> dict[str, Any]:
         return {

@@ -45,8 +45,8 @@ class Grid:
     """Cases, and what all of them share."""
 
     cases: tuple[Case, ...]
-    rates: tuple[float, ...] = (5e-5, 3e-4, 2e-3)
-    """The best by the held-out distance to the dense model is taken."""
+    rates: tuple[float, ...] = (5e-4, 3e-3, 2e-2)
+    """In units of the root mean square of each parameter; the best by the held-out distance is taken."""
     adapter_rank: int = 8
     device: str = "cpu"
 
@@ -120,7 +120,13 @@ def _healed(source: Source, start: nn.Module, spec: Mapping[str, Any], rate: flo
     cache = _cache(subject.name, str(source.device))
     try:
         report = qtn.heal(
-            student, cache, cache.batches, steps=spec["steps"], learning_rate=rate, trainable=trained
+            student,
+            cache,
+            cache.batches,
+            steps=spec["steps"],
+            learning_rate=rate,
+            relative=True,
+            trainable=trained,
         )
     except FloatingPointError:
         return None

@@ -24,6 +24,7 @@ class Healing:
     kept: float
     tokens: int
     learning_rate: float
+    """In units of the root mean square of each parameter."""
     device: str = "cpu"
     half: bool = False
     """bfloat16 in the forward pass of the student."""
@@ -60,6 +61,7 @@ def work(healing: Healing, folder: Path, slot_seconds: float | None) -> bool:
         source.subject.healing(),
         tokens=healing.tokens,
         learning_rate=healing.learning_rate,
+        relative=True,
         trainable=trained_names(student, source.subject.names),
         autocast=torch.bfloat16 if healing.half else None,
         checkpoint=folder / STATE,

@@ -138,3 +138,35 @@ def test_another_call_is_refused_and_nothing_is_changed(tmp_path: Path) -> None:
     path.write_bytes(content[:-8])
     with pytest.raises(ValueError, match="must be a whole file"):
         run(student())
+
+
+def test_relative_rates_move_factors_alike_and_are_kept_by_a_checkpoint(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(1)
+    model = nn.Linear(6, 4).double()
+    data = [torch.randn(8, 6, generator=generator, dtype=torch.float64) for _ in range(3)]
+
+    def factors() -> nn.Sequential:
+        made = nn.Sequential(nn.Linear(6, 5, bias=False), nn.Linear(5, 4, bias=False)).double()
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for scale, layer in zip((1e-3, 1e3), made, strict=True):
+                assert isinstance(layer, nn.Linear)
+                layer.weight.copy_(scale * torch.randn(layer.weight.shape, generator=generator))
+        return made
+
+    arguments: dict[str, Any] = {
+        "learning_rate": 1e-2,
+        "relative": True,
+        "trainable": "all",
+        "max_norm": None,
+    }
+    moved = factors()
+    heal(moved, model, data, steps=1, schedule=CosineSchedule(warm_up=0.0, last=1.0), **arguments)
+    for old, new in zip(factors().parameters(), moved.parameters(), strict=True):
+        step = (new - old).detach().abs().mean() / old.detach().square().mean().sqrt()
+        assert float(step) == pytest.approx(1e-2, rel=1e-3)
+    whole, parts = factors(), factors()
+    heal(whole, model, data, steps=6, **arguments)
+    for _ in range(6):
+        heal(parts, model, data, steps=6, checkpoint=tmp_path / "state", seconds=1e-9, **arguments)
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), parts.parameters(), strict=True))
