@@ -6,7 +6,7 @@ import copy
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from math import ceil, fsum
+from math import ceil, fsum, isfinite
 
 import torch
 from torch import Tensor, nn
@@ -90,12 +90,16 @@ def compress(
     Cost: for 135 million parameters and 12,000 tokens some minutes on two cores. Memory: the model twice, 8 bytes
     times in_features^2 + out_features^2 for each layer, and what a backward pass over one batch takes.
     """
-    _check(budget, unit, structures)
+    _check(budget, unit, structures, names, ridge)
     layers = matrix_layers(model, names)
     if not layers or "" in layers:
         raise ValueError(
             "Argument `model` must have linear or convolutional layers to compress, but "
-            + ("is one itself; wrap it in torch.nn.Sequential." if layers else "has none.")
+            + (
+                "is one itself; wrap it in torch.nn.Sequential."
+                if layers
+                else "has no torch.nn.Linear and no plain Conv2d."
+            )
         )
     device = one_device(model)
     batches = [moved(batch, device) for batch in calibration]
@@ -111,6 +115,12 @@ def compress(
         raise ValueError(
             f"Argument `bits` must be 8 or 4 and stand without `refine_steps`, but is {bits} with {refine_steps}."
         )
+    for name, layer in layers.items():
+        if num_bad := layer.weight.numel() - int(layer.weight.isfinite().sum()):
+            raise ValueError(
+                f"Layer `{name}` must have finite weights to be compressed, but holds {num_bad} values that are NaN "
+                "or infinite."
+            )
     watch = _Watch(progress)
     draws = generator or torch.Generator(device).manual_seed(0)
     try:
@@ -123,7 +133,9 @@ def compress(
             choice = _chosen(profiled, budget, unit, operations_cap)
             forms = {name: profiled.forms[name][choice.candidates[name].name] for name in layers}
             student = copy.deepcopy(model)
-            if refit:
+            if all(form.name == DENSE for form in forms.values()) and bits is None:
+                pass  # nothing is lost that a refit could make good
+            elif refit:
                 refit_layers(
                     model,
                     student,
@@ -167,11 +179,15 @@ def one_device(model: nn.Module) -> torch.device:
     return devices.pop()
 
 
-def _check(budget: float, unit: str, structures: Sequence[str]) -> None:
-    if not 0.0 < budget <= 1.0:
+def _check(budget: float, unit: str, structures: Sequence[str], names: object, ridge: float) -> None:
+    if isinstance(budget, bool) or not isinstance(budget, int | float) or not 0.0 < budget <= 1.0:
         raise ValueError(
             f"Argument `budget` must be a fraction above 0 and at most 1 of what the layers cost, but is {budget}."
         )
+    if isinstance(names, str) or (names is not None and not names):
+        raise ValueError(f"Argument `names` must be a sequence of names, or None for all, but is {names!r}.")
+    if not (isfinite(ridge) and ridge >= 0.0):
+        raise ValueError(f"Argument `ridge` must be at least 0 and finite, but is {ridge}.")
     if unit not in UNITS:
         raise ValueError(f"Argument `unit` must be one of {UNITS}, but is {unit!r}.")
     unknown = [structure for structure in structures if structure not in STRUCTURES]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,6 +27,21 @@ from qtn.storage.quantization import quantize
 _EXACT = 1e-3  # relative: single precision through a block leaves less
 
 
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What one layer aims at."""
+
+    name: str
+    weight: Tensor
+    """Of the least squares."""
+    covariance: Tensor
+    """Of the inputs it is given by the compressed model: around their mean if the layer has a bias, else around 0."""
+    mean: Tensor
+    """Of these inputs."""
+    output_mean: Tensor
+    """Of the output aimed at, without the bias of the dense layer."""
+
+
 @torch.no_grad()
 def refit_block(
     dense: nn.Module,
@@ -41,11 +57,11 @@ def refit_block(
 ) -> list[Tensor | None]:
     """Put layers of given forms into a copy of a block, and return what the dense block makes of its calls.
 
-    In the order in which the block calls them, each layer aims at what its dense counterpart gave on the inputs of
-    the dense model, while it is fed what the compressed model feeds it by then: the weight of least squares,
-    drawn to the dense one where inputs say nothing, takes the place of the dense weight in the fit. Where the
-    output of a layer is added to a stream, it aims at the dense stream. So errors of earlier layers are made good
-    as far as a linear map can.
+    In the order in which the block calls them, each layer aims at what its dense counterpart gave on the inputs of the
+    dense model, while it is fed what the compressed model feeds it by then: the weight of least squares, drawn to the
+    dense one where inputs say nothing, takes the place of the dense weight in the fit, and a bias takes care of the
+    means. Where the output of a layer is added to a stream, it aims at the dense stream. So errors of earlier layers
+    are made good as far as a linear map can.
 
     Args:
         dense: The block as it was.
@@ -77,15 +93,14 @@ def refit_block(
     places = sorted({*names, *(place for place in landings.values() if place)})
     traces = [traced(dense, call, places) for call in dense_calls]
     for group in _groups(traces, names, landings):
-        for name, weight, covariance in _least_squares(
-            layers, student, traces, student_calls, group, landings, ridge
-        ):
-            metric = LayerMetric(covariance, outputs[name], damping)
-            layer = forms[name].fit(with_matrix(layers[name], weight), metric)
+        for target in _least_squares(layers, student, traces, student_calls, group, landings, ridge):
+            name = target.name
+            metric = LayerMetric(target.covariance, outputs[name], damping)
+            layer = forms[name].fit(with_matrix(layers[name], target.weight), metric)
+            _shift_bias(layer, target)
             if bits is not None:
-                layer = _quantized(
-                    layer, bits, LayerStatistics(inputs=covariance, outputs=outputs[name], num_rows=0)
-                )
+                known = LayerStatistics(inputs=target.covariance, outputs=outputs[name], num_rows=0)
+                layer = _quantized(layer, bits, known)
             layer.train(student.get_submodule(name).training)
             student.set_submodule(name, layer)
     return [trace.result for trace in traces]
@@ -123,14 +138,16 @@ def _least_squares(
     group: Sequence[str],
     landings: Mapping[str, str | None],
     ridge: float,
-) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """For each layer of a group: its name, the weight aimed at, and the covariance of the inputs it is given now."""
+) -> Iterator[Target]:
+    """What each layer of a group aims at."""
     first, places = group[0], {landings[name] for name in group} - {None}
     # The block runs no further than needed: to the layers, or to where their output lands.
     stop = None if "" in places or len(places) > 1 else next(iter(places), first)
     covariance: Tensor | float = 0.0
     crosses: dict[str, Tensor | float] = dict.fromkeys(group, 0.0)
     num_rows = 0
+    mean: Tensor | float = 0.0
+    means: dict[str, Tensor | float] = dict.fromkeys(group, 0.0)
     for dense_trace, call in zip(traces, student_calls, strict=True):
         trace = traced(student, call, [first, *(place for place in places if place)], stop=stop)
         if first not in trace.inputs or trace.inputs[first].shape != dense_trace.inputs[first].shape:
@@ -138,6 +155,7 @@ def _least_squares(
         given = _working(input_rows(layers[first], trace.inputs[first]))
         num_rows += len(given)
         covariance = (given.T @ given).double() + covariance
+        mean = given.double().sum(0) + mean
         for name in group:
             matrix = _working(matrix_of(layers[name]))
             target = _working(input_rows(layers[name], dense_trace.inputs[name])) @ matrix.T
@@ -146,15 +164,31 @@ def _least_squares(
                 change = _working(dense_trace.at(place)) - _working(trace.at(place))
                 target = output_rows(layers[name], change) + given @ matrix.T
             crosses[name] = (target.T @ given).double() + crosses[name]
-    assert isinstance(covariance, Tensor)
-    covariance = covariance / num_rows
-    shift = ridge * covariance.diagonal().mean()
-    damped = covariance + shift * torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
-    factor = torch.linalg.cholesky(damped)
+            means[name] = target.double().sum(0) + means[name]
+    assert isinstance(covariance, Tensor) and isinstance(mean, Tensor)
+    covariance, mean = covariance / num_rows, mean / num_rows
     for name in group:
-        weight = matrix_of(layers[name]).double()
-        right_side = crosses[name] / num_rows + shift * weight
-        yield name, torch.cholesky_solve(right_side.T, factor).T, covariance
+        # A bias takes care of the means, at no cost: what is left to fit varies around them.
+        free = layers[name].bias is not None
+        spread = covariance - torch.outer(mean, mean) if free else covariance
+        cross, target_mean = crosses[name] / num_rows, means[name] / num_rows
+        assert isinstance(target_mean, Tensor)
+        if free:
+            cross = cross - torch.outer(target_mean, mean)
+        shift = ridge * spread.diagonal().mean()
+        damped = spread + shift * torch.eye(len(spread), dtype=spread.dtype, device=spread.device)
+        right_side = cross + shift * matrix_of(layers[name]).double()
+        weight = torch.cholesky_solve(right_side.T, torch.linalg.cholesky(damped)).T
+        yield Target(name=name, weight=weight, covariance=spread, mean=mean, output_mean=target_mean)
+
+
+def _shift_bias(layer: nn.Module, target: Target) -> None:
+    """Move the bias so that the mean of the output is that aimed at."""
+    bias = getattr(layer, "bias", None)
+    if isinstance(bias, Tensor):
+        dense = layer.weight if isinstance(layer, nn.Linear | nn.Conv2d) else layer.to_dense()  # pyright: ignore
+        missed = target.output_mean - dense.detach().flatten(1).double() @ target.mean
+        bias.data.add_(missed.to(bias.dtype))
 
 
 def _working(values: Tensor) -> Tensor:

@@ -96,6 +96,14 @@ class AbstractTensorLayer(nn.Module, ABC):
         return rows.reshape(*x.shape[:-1], self.out_features)
 
     @property
+    def weight(self) -> Tensor:  # shape: (out_features, in_features)
+        """As `to_dense`, formed anew at each access: for parents that read the weights of their children.
+
+        The inference path of `torch.nn.TransformerEncoderLayer` does; it then runs on the dense weight.
+        """
+        return self.to_dense()
+
+    @property
     def num_params(self) -> int:
         """Number of parameters, the bias included."""
         return sum(parameter.numel() for parameter in self.parameters())

@@ -285,3 +285,22 @@ def test_refinement_brings_blocks_nearer_to_the_dense_ones_or_leaves_them() -> N
         losses.append(sum(float((small(x) - model(x)).detach().square().sum()) for x in batches))
         assert all(p.requires_grad and p.grad is None for p in small.parameters())
     assert losses[1] < losses[0]
+
+
+def test_a_transformer_of_torch_runs_in_both_modes() -> None:
+    """In evaluation its fast path reads the weights of its linear layers."""
+    layer = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True)
+    model = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False).eval()
+    batches = [rows(4, 6, 16, seed=k).float() for k in range(4)]
+    small, report = compress(model, budget=0.6, calibration=batches)
+    assert report.kept <= 0.6
+    with torch.no_grad():
+        fast = small(batches[0])
+    torch.testing.assert_close(fast, small.train()(batches[0]).detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_budget_of_one_changes_nothing() -> None:
+    model = mlp()
+    same, _ = compress(model, budget=1.0, calibration=[rows(60, 10)])
+    for one, other in zip(model.parameters(), same.parameters(), strict=True):
+        assert torch.equal(one, other)

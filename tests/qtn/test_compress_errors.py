@@ -119,7 +119,9 @@ def test_tied_weights_are_refused_by_name() -> None:
 
 def test_models_without_layers_are_refused() -> None:
     for model in (nn.Sequential(nn.Tanh()), nn.Sequential(nn.LayerNorm(10))):
-        _refused(model, "`model` must have linear or convolutional layers to compress, but has none")
+        _refused(
+            model, "`model` must have linear or convolutional layers to compress, but has no torch.nn.Linear"
+        )
     _refused(make_linear(10, 4), "but is one itself; wrap it in torch.nn.Sequential")
 
 
@@ -163,3 +165,12 @@ def test_an_error_of_the_progress_callback_comes_through() -> None:
 
 def test_an_error_of_the_model_comes_through_and_leaves_it() -> None:
     _refused(mlp(), "shapes cannot be multiplied", calibration=[rows(40, 9)], kind=RuntimeError)
+
+
+def test_arguments_of_other_kinds_are_refused() -> None:
+    for budget in ("0.5", None, True):
+        _refused(mlp(), "`budget` must be a fraction", budget=budget)
+    for names in ("0", []):
+        _refused(mlp(), "`names` must be a sequence of names", names=names)
+    for ridge in (float("nan"), -1.0):
+        _refused(mlp(), "`ridge` must be at least 0", ridge=ridge)

@@ -76,6 +76,12 @@ def test_at_full_rank_the_dense_outputs_come_back(block: nn.Module) -> None:
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in [*block.modules(), *student.modules()])
 
 
+def _affine_fit(inputs: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Weight and bias of least squares."""
+    solution = torch.linalg.lstsq(torch.cat([inputs, torch.ones_like(inputs[:, :1])], 1), outputs).solution
+    return solution[:-1].T, solution[-1]
+
+
 def test_with_other_inputs_the_layer_is_that_of_least_squares() -> None:
     """One layer after another, whose input the compressed model gets wrong by noise."""
     model = nn.Sequential(nn.Identity(), make_linear(6, 5, seed=1))
@@ -83,13 +89,11 @@ def test_with_other_inputs_the_layer_is_that_of_least_squares() -> None:
     changed = [x + 0.4 * rows(40, 6, seed=9 + k) for k, x in enumerate(inputs)]
     student = copy.deepcopy(model)
     _refit(model, student, inputs, {"1": _form(None)}, changed, ridge=1e-12)
-    bias = model[1].bias.detach()
-    target = model(torch.cat(inputs)).detach() - bias
-    expected = torch.linalg.lstsq(torch.cat(changed), target).solution.T
+    expected, bias = _affine_fit(torch.cat(changed), model(torch.cat(inputs)).detach())
     layer = student[1]
     assert isinstance(layer, LowRankLinear)
     torch.testing.assert_close(layer.to_dense(), expected, rtol=1e-8, atol=1e-8)
-    assert torch.equal(layer.bias, bias)  # pyright: ignore
+    torch.testing.assert_close(layer.bias.detach(), bias, rtol=1e-8, atol=1e-8)  # pyright: ignore
     assert _distance(model, student, torch.cat(inputs), torch.cat(changed)) < 0.9 * _distance(
         model, model, torch.cat(inputs), torch.cat(changed)
     )
@@ -111,11 +115,33 @@ def test_a_layer_that_adds_to_a_stream_makes_good_the_error_of_the_stream() -> N
     student = copy.deepcopy(block)
     _refit(block, student, [x], {"down": _form(None)}, [changed], ridge=1e-12)
     hidden = block.up(changed).tanh().detach()
-    target = (x + block.down(block.up(x).tanh()) - changed - block.down.bias).detach()
-    expected = torch.linalg.lstsq(hidden, target).solution.T
+    expected, bias = _affine_fit(hidden, (x + block.down(block.up(x).tanh()) - changed).detach())
     layer = student.down
     assert isinstance(layer, LowRankLinear)
     torch.testing.assert_close(layer.to_dense(), expected, rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(layer.bias.detach(), bias, rtol=1e-7, atol=1e-7)  # pyright: ignore
+
+
+def test_a_bias_takes_care_of_means_and_rank_of_the_rest() -> None:
+    """Low rank of inputs with a large mean: the best bias and the best matrix around the means, in closed form."""
+    model = nn.Sequential(make_linear(8, 6, seed=3))
+    x = rows(400, 8) @ rows(8, 8, seed=5) + 10.0 * rows(1, 8, seed=6)
+    student = copy.deepcopy(model)
+    refit_block(
+        model,
+        student,
+        [Call.of(x)],
+        [Call.of(x)],
+        {"0": _form(2)},
+        {"0": torch.eye(6, dtype=x.dtype)},
+        damping=0.0,
+        ridge=1e-12,
+    )
+    wanted = model(x).detach()
+    values = torch.linalg.svdvals(wanted - wanted.mean(0))
+    assert float((student(x) - wanted).detach().square().sum()) == pytest.approx(
+        float(values[2:].square().sum()), rel=1e-6
+    )
 
 
 class _Parallel(nn.Module):
@@ -214,8 +240,7 @@ def test_a_convolution_is_that_of_least_squares() -> None:
         ridge=1e-12,
     )
     patches = nn.functional.unfold(changed, 3, padding=1, stride=2).transpose(1, 2).reshape(-1, 18)
-    target = (layer(x) - layer.bias[:, None, None]).detach().movedim(1, -1).reshape(-1, 3)  # pyright: ignore
-    expected = torch.linalg.lstsq(patches, target).solution.T
+    expected, _ = _affine_fit(patches, layer(x).detach().movedim(1, -1).reshape(-1, 3))
     torch.testing.assert_close(student[0].weight.flatten(1), expected, rtol=1e-7, atol=1e-7)
 
 
