@@ -50,20 +50,18 @@ QUICK = Params(
     grids={
         sizes.PART: sizes.Grid(
             cases=(
-                sizes.Case(subject=SLICE, methods=(MPO, OURS, INT4), sizes=(0.6,)),
+                sizes.Case(subject=SLICE, methods=(MPO, OURS), sizes=(0.6,)),
                 sizes.Case(subject=ENCODER, methods=_FEW, sizes=(0.3,)),
-                sizes.Case(subject=DIGITS, methods=_ALL),
+                sizes.Case(subject=DIGITS, methods=_ALL, sizes=(0.6, 0.3)),
             ),
         ),
         healing.PART: healing.Grid(
             cases=(
-                healing.Case(
-                    subject=DIGITS, methods=_TRAINED, sizes=(0.6, 0.3, 0.1), steps=100, adapted=(OURS,)
-                ),
+                healing.Case(subject=DIGITS, methods=_TRAINED, sizes=(0.3, 0.1), steps=100, adapted=(OURS,)),
             ),
         ),
         sensitivity.PART: sensitivity.Grid(
-            cases=(sensitivity.Case(subject=ENCODER, every=2), sensitivity.Case(subject=DIGITS)),
+            cases=(sensitivity.Case(subject=DIGITS),),
         ),
     }
 )

@@ -150,7 +150,7 @@ class LanguageSliceSubject(LanguageSubject):
     accuracy: ClassVar[str | None] = None
     length = 256
     num_calibration = 8
-    num_evaluation = 6
+    num_evaluation = 4
     num_healing = 64
     num_questions = 0
     _slice = (2, 8, 14, 20, 26)

@@ -51,7 +51,7 @@ def test_numbers_that_are_not_finite_are_refused() -> None:
     nan = float("nan")
     for layer in (0, 2):
         model = _changed(lambda model, layer=layer: model[layer].weight[0].fill_(nan))  # pyright: ignore
-        _refused(model, f"The output of layer `{layer}` must be finite")
+        _refused(model, f"Layer `{layer}` must have finite weights")
     _refused(mlp(), "The input of layer `0` must be finite", calibration=[rows(40, 10), rows(40, 10) * nan])
 
 
