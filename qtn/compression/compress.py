@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from qtn.calibration.batches import Batch, moved, num_examples, part
 from qtn.calibration.losses import sampled_loss
-from qtn.calibration.matrices import as_matrix_layer, matrix_layers, matrix_of
+from qtn.calibration.matrices import MatrixLayer, as_matrix_layer, matrix_layers, matrix_of
 from qtn.calibration.recording import evaluation
 from qtn.calibration.statistics import LayerStatistics, collect
 from qtn.compression.build import fit_layers, refit_layers
@@ -21,6 +21,7 @@ from qtn.compression.choosing import Candidate, Choice, choose
 from qtn.compression.forms import DENSE, STRUCTURES
 from qtn.compression.profile import Profile, profile
 from qtn.compression.report import CompressionReport, LayerReport
+from qtn.storage.quantization import quantize
 
 UNITS = ("parameters", "bytes", "operations", "communicated_bytes")
 Loss = Callable[[nn.Module, Batch], Tensor]
@@ -109,18 +110,8 @@ def compress(
         raise ValueError(
             f"Argument `statistics` must have every layer to be compressed, but lacks {lacking}."
         )
-    if (bits is not None or refine_steps) and not refit:
-        raise ValueError("Arguments `bits` and `refine_steps` must stand with `refit`, but it is False.")
-    if bits is not None and (bits not in (4, 8) or refine_steps):
-        raise ValueError(
-            f"Argument `bits` must be 8 or 4 and stand without `refine_steps`, but is {bits} with {refine_steps}."
-        )
-    for name, layer in layers.items():
-        if num_bad := layer.weight.numel() - int(layer.weight.isfinite().sum()):
-            raise ValueError(
-                f"Layer `{name}` must have finite weights to be compressed, but holds {num_bad} values that are NaN "
-                "or infinite."
-            )
+    _check_fit(refit, refine_steps, bits)
+    _check_finite(layers)
     watch = _Watch(progress)
     draws = generator or torch.Generator(device).manual_seed(0)
     try:
@@ -150,6 +141,8 @@ def compress(
                 )
             else:
                 fit_layers(student, forms, statistics, damping, watch.start)
+            if bits is not None:  # layers that no refit has reached
+                student = quantize(student, bits, names=list(layers))
     except torch.OutOfMemoryError as error:
         raise ValueError(
             f"Argument `model` and its calibration must fit in the memory of {device}, but do not; give shorter "
@@ -195,6 +188,26 @@ def _check(budget: float, unit: str, structures: Sequence[str], names: object, r
         raise ValueError(
             f"Argument `structures` must be a sequence of some of {tuple(STRUCTURES)}, but is {structures!r}."
         )
+
+
+def _check_fit(refit: bool, refine_steps: int, bits: int | None) -> None:
+    if refine_steps < 0:
+        raise ValueError(f"Argument `refine_steps` must be at least 0, but is {refine_steps}.")
+    if (bits is not None or refine_steps) and not refit:
+        raise ValueError("Arguments `bits` and `refine_steps` must stand with `refit`, but it is False.")
+    if bits is not None and (bits not in (4, 8) or refine_steps):
+        raise ValueError(
+            f"Argument `bits` must be 8 or 4 and stand without `refine_steps`, but is {bits} with {refine_steps}."
+        )
+
+
+def _check_finite(layers: Mapping[str, MatrixLayer]) -> None:
+    for name, layer in layers.items():
+        if num_bad := layer.weight.numel() - int(layer.weight.isfinite().sum()):
+            raise ValueError(
+                f"Layer `{name}` must have finite weights to be compressed, but holds {num_bad} values that are NaN "
+                "or infinite."
+            )
 
 
 class _Watch:

@@ -15,6 +15,7 @@ from qtn import CompressionReport, collect, compress, quantize, resident_bytes, 
 from qtn.calibration.batches import Batch, run
 from qtn.calibration.recording import output_of
 from qtn.compression.compress import UNITS
+from tests.qtn.cases import make_linear
 from tests.qtn.compression_cases import Block, Tied, bert, convolutional, llama, mlp, rows, token_batches
 
 
@@ -304,3 +305,9 @@ def test_a_budget_of_one_changes_nothing() -> None:
     same, _ = compress(model, budget=1.0, calibration=[rows(60, 10)])
     for one, other in zip(model.parameters(), same.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_integers_reach_layers_outside_the_blocks_too() -> None:
+    model = nn.Sequential(make_linear(8, 8, seed=1), nn.Sequential(*(Block(seed=10 * k) for k in range(3))))
+    small, _ = compress(model, budget=0.6, calibration=[rows(60, 8, seed=k) for k in range(2)], bits=8)
+    assert not [name for name, module in small.named_modules() if type(module) is nn.Linear]
