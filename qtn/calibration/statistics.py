@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from qtn.calibration.matrices import MatrixLayer, input_rows, is_matrix_layer, matrix_of, output_rows
+from qtn.calibration.recording import evaluation
 from qtn.metric import LayerMetric
 
 Batch = TypeVar("Batch")
@@ -86,14 +87,9 @@ def collect(
     sums: dict[MatrixLayer, _Sums] = {}
     for name in chosen:
         sums.setdefault(linears[name], _Sums(name, linears[name]))
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        model.eval()
+    with evaluation(model):
         for batch in batches:
             _add_batch(model, batch, loss, list(sums.values()))
-    finally:
-        for module, training in modes:
-            module.training = training
     for wanted, reached in (("rows", "num_rows"), ("gradient", "has_gradient")):
         missed = [name for name in chosen if not getattr(sums[linears[name]], reached)]
         if missed:
