@@ -13,6 +13,7 @@ from qtn.layers.base import AbstractTensorLayer, dense_parts
 from qtn.layers.bonds import nearest_bonds
 from qtn.layers.children import linear_child
 from qtn.layers.low_rank import LowRankLinear
+from qtn.layers.permutation import permuted
 from qtn.metric import LayerMetric
 
 _ROUNDING = 4.0
@@ -167,7 +168,7 @@ class PivotedLinear(AbstractTensorLayer):
 
     def _multiply(self, rows: Tensor) -> Tensor:
         first = self.rows(rows)
-        return torch.cat([first, self.coefficients(first)], dim=-1).index_select(-1, self.places)
+        return permuted(torch.cat([first, self.coefficients(first)], dim=-1), self.places)
 
 
 def pivoted_rank(out_features: int, in_features: int, keep: float) -> int:
