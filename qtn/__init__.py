@@ -36,6 +36,7 @@ from qtn.storage.pruning import prune, zero_fractions
 from qtn.storage.quantization import factor_statistics, quantize
 from qtn.storage.quantized_linear import QuantizedLinear
 from qtn.storage.sizes import bits_per_parameter, nonzero_parameters, num_stored_parameters, resident_bytes
+from qtn.transposed import with_linears
 
 __all__ = [
     "AbstractTensorLayer",
@@ -90,5 +91,6 @@ __all__ = [
     "tt_svd",
     "whitened_start",
     "whitened_svd",
+    "with_linears",
     "zero_fractions",
 ]

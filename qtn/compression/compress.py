@@ -22,6 +22,7 @@ from qtn.compression.forms import DENSE, STRUCTURES
 from qtn.compression.profile import Profile, profile
 from qtn.compression.report import CompressionReport, LayerReport
 from qtn.storage.quantization import quantize
+from qtn.transposed import is_transposed
 
 UNITS = ("parameters", "bytes", "operations", "communicated_bytes")
 Loss = Callable[[nn.Module, Batch], Tensor]
@@ -95,12 +96,7 @@ def compress(
     layers = matrix_layers(model, names)
     if not layers or "" in layers:
         raise ValueError(
-            "Argument `model` must have linear or convolutional layers to compress, but "
-            + (
-                "is one itself; wrap it in torch.nn.Sequential."
-                if layers
-                else "has no torch.nn.Linear and no plain Conv2d."
-            )
+            f"Argument `model` must have linear or convolutional layers to compress, but {_lack(model, layers)}."
         )
     device = one_device(model)
     batches = [moved(batch, device) for batch in calibration]
@@ -188,6 +184,14 @@ def _check(budget: float, unit: str, structures: Sequence[str], names: object, r
         raise ValueError(
             f"Argument `structures` must be a sequence of some of {tuple(STRUCTURES)}, but is {structures!r}."
         )
+
+
+def _lack(model: nn.Module, layers: Mapping[str, MatrixLayer]) -> str:
+    if layers:
+        return "is one itself; wrap it in torch.nn.Sequential"
+    if any(map(is_transposed, model.modules())):
+        return "its own are Conv1D of transformers; give `qtn.with_linears(model)`"
+    return "has no torch.nn.Linear and no plain Conv2d"
 
 
 def _check_fit(refit: bool, refine_steps: int, bits: int | None) -> None:

@@ -21,7 +21,7 @@ from studies.engine.statistics import Estimate, geometric_mean
 
 FOLDER_PREFIX = "path:"
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
-_CONTEXT, _CONTINUATION, _CHOICES = 64, 32, 4
+_CONTEXT, _CONTINUATION, _CHOICES = 32, 16, 4
 _HIGHEST = 700.0  # mean nats of a block beyond which its perplexity is no number of double precision
 
 
