@@ -44,6 +44,8 @@ _FEW = (SVD_LLM, MPO, OURS, INT4)
 _USUAL = (SVD, SVD_LLM, TWO_SIDED, MPO, OURS, OURS_INT8, OURS_INT4, PRUNED, INT8, INT4)
 _ALL = (*_USUAL, MPO_FITTED)
 _WITH_BLOCKS = (*_ALL, BLOCK_DROP)
+_RIVALS = (SVD_LLM, MPO, BLOCK_DROP)
+_MANY_RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
 _TRAINED = (SVD, SVD_LLM, TWO_SIDED, MPO, OURS)
 
 QUICK = Params(
@@ -69,8 +71,10 @@ FULL = Params(
     grids={
         sizes.PART: sizes.Grid(
             cases=(
-                sizes.Case(subject=LANGUAGE, methods=_WITH_BLOCKS),
-                sizes.Case(subject=ENCODER, methods=_WITH_BLOCKS),
+                sizes.Case(subject=LANGUAGE, methods=(*_RIVALS, OURS, INT8, INT4)),
+                sizes.Case(subject=LANGUAGE, methods=(TWO_SIDED, OURS_INT8), sizes=(0.6,)),
+                sizes.Case(subject=ENCODER, methods=(SVD, *_RIVALS, OURS, INT8, INT4)),
+                sizes.Case(subject=ENCODER, methods=_WITH_BLOCKS, sizes=(0.3,)),
                 sizes.Case(subject=DIGITS, methods=_ALL, sizes=(0.8, 0.6, 0.4, 0.3, 0.2, 0.1)),
             ),
         ),
@@ -79,21 +83,18 @@ FULL = Params(
                 healing.Case(
                     subject=LANGUAGE,
                     methods=(SVD_LLM, MPO, OURS),
-                    sizes=(0.6, 0.3),
+                    sizes=(0.6,),
                     steps=60,
+                    rates=(1e-4, 1e-3),
                     adapted=(OURS,),
                 ),
                 healing.Case(
-                    subject=ENCODER,
-                    methods=(*_TRAINED, MPO_FITTED, BLOCK_DROP),
-                    sizes=(0.6, 0.3),
-                    steps=200,
-                    adapted=(OURS,),
+                    subject=ENCODER, methods=(*_RIVALS, OURS), sizes=(0.6, 0.3), steps=100, adapted=(OURS,)
                 ),
                 healing.Case(
                     subject=DIGITS,
                     methods=(*_TRAINED, MPO_FITTED),
-                    sizes=(0.6, 0.4, 0.3, 0.1),
+                    sizes=(0.6, 0.3, 0.1),
                     steps=400,
                     adapted=(OURS,),
                 ),
@@ -101,7 +102,7 @@ FULL = Params(
         ),
         sensitivity.PART: sensitivity.Grid(
             cases=(
-                sensitivity.Case(subject=LANGUAGE, every=3),
+                sensitivity.Case(subject=LANGUAGE, every=6),
                 sensitivity.Case(subject=ENCODER),
                 sensitivity.Case(subject=DIGITS),
             ),
@@ -125,6 +126,7 @@ PAPER = Params(
                     methods=(*_TRAINED, MPO_FITTED, BLOCK_DROP),
                     sizes=(0.8, 0.6, 0.4, 0.3),
                     steps=3000,
+                    rates=_MANY_RATES,
                     adapted=_TRAINED,
                 ),
                 healing.Case(
@@ -132,10 +134,10 @@ PAPER = Params(
                     methods=(*_TRAINED, MPO_FITTED, BLOCK_DROP),
                     sizes=(0.8, 0.6, 0.4, 0.3),
                     steps=3000,
+                    rates=_MANY_RATES,
                     adapted=_TRAINED,
                 ),
             ),
-            rates=(3e-4, 1e-3, 3e-3, 1e-2),
             device="cuda",
         ),
         sensitivity.PART: sensitivity.Grid(

@@ -36,6 +36,8 @@ class Case:
     sizes: tuple[float, ...]
     steps: int
     """Of each learning rate."""
+    rates: tuple[float, ...] = (5e-4, 3e-3, 2e-2)
+    """In units of the root mean square of each parameter; the best by the held-out distance is taken."""
     adapted: tuple[str, ...] = ()
     """Methods that are healed by adapters too."""
 
@@ -45,8 +47,6 @@ class Grid:
     """Cases, and what all of them share."""
 
     cases: tuple[Case, ...]
-    rates: tuple[float, ...] = (5e-4, 3e-3, 2e-2)
-    """In units of the root mean square of each parameter; the best by the held-out distance is taken."""
     adapter_rank: int = 8
     device: str = "cpu"
 
@@ -64,7 +64,7 @@ def specs(grid: Grid) -> Iterator[dict[str, Any]]:
                         "way": way,
                         "adapter_rank": grid.adapter_rank if way == ADAPTERS else None,
                         "steps": case.steps,
-                        "rates": grid.rates,
+                        "rates": case.rates,
                         "device": grid.device,
                     }
 
@@ -179,6 +179,6 @@ def _step_times(source: Source, model: nn.Module) -> dict[str, Any]:
 
 def duration(task: Task) -> float:
     """Seconds, roughly."""
-    each = {"digits": 0.03, "minilm": 1.5, "smollm2_slice": 4.0}.get(str(task.spec["subject"]), 12.0)
+    each = {"digits": 0.03, "minilm": 1.5, "smollm2_slice": 4.0}.get(str(task.spec["subject"]), 4.0)
     rates: Any = task.spec["rates"]
     return 10.0 + each * float(str(task.spec["steps"])) * len(rates)

@@ -124,7 +124,7 @@ class AbstractLanguageSubject(AbstractSubject):
             elsewhere = rng.choice(len(text) - _CONTINUATION, _CHOICES - 1, replace=False)
             places = [start + _CONTEXT, *elsewhere]
             rows = [torch.cat((context, text[place : place + _CONTINUATION])) for place in places]
-            nats = _nats(model, torch.stack(rows))[:, _CONTEXT - 1 :].mean(-1)
+            nats = _nats(model, torch.stack(rows), _CONTINUATION).mean(-1)
             right += int(nats.argmin()) == 0
         return wilson(right, self.num_questions)
 
@@ -191,7 +191,13 @@ def _batches(blocks: Tensor) -> list[Any]:
     return [{"input_ids": block[None], "use_cache": False} for block in blocks]
 
 
-def _nats(model: nn.Module, tokens: Tensor) -> Tensor:  # shapes: (rows, length) -> (rows, length - 1)
+def _nats(
+    model: nn.Module,
+    tokens: Tensor,  # shape: (rows, length)
+    count: int | None = None,
+) -> Tensor:  # shape: (rows, count)
+    """Of the last so many tokens, each given those before it; of all but the first by default."""
     there = tokens.to(next(model.parameters()).device)
-    logits = model(input_ids=there, use_cache=False).logits[:, :-1].float()
-    return F.cross_entropy(logits.transpose(1, 2), there[:, 1:], reduction="none").double().cpu()
+    count = tokens.shape[1] - 1 if count is None else count
+    logits = model(input_ids=there, use_cache=False, logits_to_keep=count + 1).logits[:, :-1].float()
+    return F.cross_entropy(logits.transpose(1, 2), there[:, -count:], reduction="none").double().cpu()
