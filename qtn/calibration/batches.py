@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -30,9 +30,17 @@ def tensors_of(batch: Batch) -> dict[str, Tensor]:
     return {str(place): value for place, value in places if isinstance(value, Tensor)}
 
 
+def in_order(batches: Iterable[Batch]) -> Sequence[Batch]:
+    """Batches that can be taken in any order; those of a generator or a data loader are read once."""
+    return batches if isinstance(batches, Sequence) else list(batches)
+
+
 def moved(batch: Batch, device: torch.device) -> Batch:
-    """The batch with its tensors on a device."""
-    return _each(batch, lambda tensor: tensor.to(device, non_blocking=True))
+    """The batch with its tensors on a device; copies of those that were made in inference mode."""
+    return _each(
+        batch,
+        lambda tensor: (tensor.clone() if tensor.is_inference() else tensor).to(device, non_blocking=True),
+    )
 
 
 def num_examples(batch: Batch) -> int:

@@ -36,6 +36,8 @@ class LayerStatistics:
         return LayerMetric(self.inputs, self.outputs, damping)
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def collect(
     model: nn.Module,
     batches: Iterable[Batch],

@@ -29,6 +29,8 @@ Loss = Callable[[nn.Module, Batch], Tensor]
 Progress = Callable[[str, int, int], None]
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def compress(
     model: nn.Module,
     *,

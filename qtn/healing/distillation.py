@@ -174,6 +174,6 @@ def _wide(values: Tensor) -> Tensor:
 def _check_finite(values: Tensor, name: str) -> None:
     if not bool(torch.isfinite(values).all()):
         raise ValueError(
-            f"The teacher's `{name}` must be finite in {values.dtype}, but holds NaN or infinity; keep the "
-            "targets in torch.float32, or run the teacher in it."
+            f"The teacher's `{name}` must be finite in {values.dtype}, but holds NaN or infinity; look for "
+            "some in the batch, and keep the targets and the teacher in torch.float32."
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from qtn.calibration.batches import Batch, moved
+from qtn.calibration.batches import Batch, in_order, moved
 from qtn.calibration.recording import evaluation
 from qtn.healing.distillation import num_rows
 from qtn.healing.gradients import batch_gradients
@@ -48,10 +48,12 @@ class HealingReport:
     num_trained: int
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def heal(
     student: nn.Module,
     teacher: nn.Module | TeacherCache,
-    batches: Sequence[Batch],
+    batches: Iterable[Batch],
     *,
     steps: int | None = None,
     tokens: int | None = None,
@@ -84,7 +86,7 @@ def heal(
         student: Its device is where the training is; it must not share trained parameters with the teacher.
         teacher: A model, run once on each batch when it is first needed, or a cache of what it said.
         batches: Tensors, tuples of positional arguments or mappings of named ones; those of the cache, if one
-            is given.
+            is given. They are kept while it runs.
         steps: Number of updates; this or `tokens`.
         tokens: Number of rows of the output to see, padding not counted; the last batch may go beyond.
         learning_rate: The largest of the schedule.
@@ -118,7 +120,7 @@ def heal(
 
     Cost: a hash of student and teacher; steps passes; memory for four values per trained parameter.
     """
-    budget = _Budget(steps, tokens)
+    budget, batches = _Budget(steps, tokens), in_order(batches)
     _check_numbers(learning_rate, hidden_weight, weight_decay, max_norm, seconds, every=every, seed=seed)
     schedule = CosineSchedule() if schedule is None else schedule
     cache = teacher if isinstance(teacher, TeacherCache) else TeacherCache(teacher, batches)
@@ -128,6 +130,8 @@ def heal(
     if cache.teaches(list(trained.values())):
         raise ValueError("Argument `student` must share no trained parameter with the teacher; give a copy.")
     path = None if checkpoint is None else Path(checkpoint)
+    if path is not None and path.is_dir():
+        raise ValueError(f"Argument `checkpoint` must be a file, but {path} is a folder.")
     state = TrainingState(
         trained, weight_decay=weight_decay, undecayed=undecayed_names(student), relative=relative
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self, final
 
 import torch
 from torch import Tensor, nn
 
-from qtn.calibration.batches import Batch, moved, tensors_of
+from qtn.calibration.batches import Batch, in_order, moved, tensors_of
 from qtn.healing.distillation import OutputKind, Targets, teacher_targets
 from qtn.storage.tensor_files import differences, fingerprint, model_fingerprint, read_tensors, write_tensors
 
@@ -26,7 +26,7 @@ class TeacherCache:
     where it stopped; one that another teacher, other batches or other options made is refused.
 
     Attributes:
-        batches: The batches, as given.
+        batches: The batches; a list, if what was given has no order.
         fingerprint: Hexadecimal digits that tell this cache from those of other teachers, batches and options.
 
     Args:
@@ -55,7 +55,7 @@ class TeacherCache:
     def __init__(
         self,
         teacher: nn.Module,
-        batches: Sequence[Batch],
+        batches: Iterable[Batch],
         *,
         top_k: int = 64,
         hidden: Sequence[str] = (),
@@ -63,6 +63,7 @@ class TeacherCache:
         dtype: torch.dtype = torch.float32,
         folder: Path | str | None = None,
     ) -> None:
+        batches = in_order(batches)
         if not len(batches):
             raise ValueError("Argument `batches` must hold at least one batch, but is empty.")
         if top_k < 1:

@@ -311,3 +311,12 @@ def test_integers_reach_layers_outside_the_blocks_too() -> None:
     model = nn.Sequential(make_linear(8, 8, seed=1), nn.Sequential(*(Block(seed=10 * k) for k in range(3))))
     small, _ = compress(model, budget=0.6, calibration=[rows(60, 8, seed=k) for k in range(2)], bits=8)
     assert not [name for name, module in small.named_modules() if type(module) is nn.Linear]
+
+
+def test_inference_mode_around_changes_nothing() -> None:
+    case = MODELS[0]
+    model, wanted, _ = _compress(case)
+    with torch.inference_mode():
+        found, _ = compress(model, budget=0.7, calibration=case.batches())
+    assert not any(each.is_inference() for each in found.parameters())
+    assert torch.equal(_output(found, case.batches()[0]), _output(wanted, case.batches()[0]))

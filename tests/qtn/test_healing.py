@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -225,3 +225,27 @@ def test_a_language_model_heals_by_logits_and_hidden_states(tmp_path: Path) -> N
     assert made.get_submodule(head).weight is made.get_submodule(embedding).weight
     assert torch.equal(made.get_parameter(f"{embedding}.weight"), model.get_parameter(f"{embedding}.weight"))
     assert not torch.equal(made.get_parameter(norm), model.get_parameter(norm))
+
+
+def test_batches_may_come_from_a_generator_or_a_loader() -> None:
+    data, wanted = batches(), student()
+    heal(wanted, teacher(), data, steps=3)
+    loader: Any = torch.utils.data.DataLoader(cast("Any", data), batch_size=None)
+    for given in ((batch for batch in data), loader):
+        healed = student()
+        heal(healed, teacher(), given, steps=3)
+        assert same(parameters_of(healed), parameters_of(wanted))
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
+def test_gradients_are_taken_whatever_mode_is_around(mode: Any) -> None:
+    wanted, healed, made = student(), student(), teacher()
+    heal(wanted, made, batches(), steps=3)
+    with mode():
+        heal(healed, made, batches(), steps=3)  # the batches are made in it too
+    assert same(parameters_of(healed), parameters_of(wanted))
+
+
+def test_a_checkpoint_is_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="must be a file"):
+        heal(student(), teacher(), batches(), steps=1, checkpoint=tmp_path)
