@@ -72,7 +72,6 @@ FULL = Params(
         sizes.PART: sizes.Grid(
             cases=(
                 sizes.Case(subject=LANGUAGE, methods=(*_RIVALS, OURS, INT8, INT4)),
-                sizes.Case(subject=LANGUAGE, methods=(TWO_SIDED, OURS_INT8), sizes=(0.6,)),
                 sizes.Case(subject=ENCODER, methods=(SVD, *_RIVALS, OURS, INT8, INT4)),
                 sizes.Case(subject=ENCODER, methods=_WITH_BLOCKS, sizes=(0.3,)),
                 sizes.Case(subject=DIGITS, methods=_ALL, sizes=(0.8, 0.6, 0.4, 0.3, 0.2, 0.1)),
@@ -84,18 +83,23 @@ FULL = Params(
                     subject=LANGUAGE,
                     methods=(SVD_LLM, MPO, OURS),
                     sizes=(0.6,),
-                    steps=60,
+                    steps=40,
                     rates=(1e-4, 1e-3),
                     adapted=(OURS,),
                 ),
                 healing.Case(
-                    subject=ENCODER, methods=(*_RIVALS, OURS), sizes=(0.6, 0.3), steps=100, adapted=(OURS,)
+                    subject=ENCODER,
+                    methods=(*_RIVALS, OURS),
+                    sizes=(0.3,),
+                    steps=60,
+                    rates=(1e-4, 5e-4),
+                    adapted=(OURS,),
                 ),
                 healing.Case(
                     subject=DIGITS,
                     methods=(*_TRAINED, MPO_FITTED),
-                    sizes=(0.6, 0.3, 0.1),
-                    steps=400,
+                    sizes=(0.3, 0.1),
+                    steps=200,
                     adapted=(OURS,),
                 ),
             ),
