@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
-    """The grid of each part, by its name."""
+    """The grid of each part, by its name, in the order of work."""
 
     grids: Mapping[str, Any]
 

@@ -20,7 +20,7 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--method", default="ours", choices=list(TITLES))
     parser.add_argument("--kept", type=float, default=0.6, help="parameters after over before")
     parser.add_argument("--tokens", type=int, default=2_000_000)
-    parser.add_argument("--learning-rate", type=float, default=1e-3, help="relative to each parameter")
+    parser.add_argument("--learning-rate", type=float, default=1e-4, help="relative to each parameter")
     parser.add_argument("--slot-seconds", type=float, default=480.0, help="of training in one run")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--half", action="store_true", help="bfloat16 in the student's forward pass")

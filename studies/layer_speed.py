@@ -20,6 +20,7 @@ from qtn.layers import (
     BlockLowRankLinear,
     LowRankLinear,
     MPOLinear,
+    PivotedLinear,
     TensorRingLinear,
     TreeLinear,
     TuckerLinear,
@@ -51,6 +52,7 @@ def balanced(num_sites: int, weight: Tensor, keep: float) -> MPOLinear:
 
 KINDS: dict[str, Maker] = {
     "low rank": lambda weight, keep: LowRankLinear.from_dense(weight, keep=keep),
+    "pivoted": lambda weight, keep: PivotedLinear.from_dense(weight, keep=keep),
     f"MPO 2, narrow {NARROW}": near_degenerate,
     "MPO 2": partial(balanced, 2),
     "MPO 3": partial(balanced, 3),

@@ -77,8 +77,8 @@ class AbstractTensorLayer(nn.Module, ABC):
         """
 
     @abstractmethod
-    def _multiply(self, rows: Tensor) -> Tensor:  # shapes: (rows, in_features) -> (rows, out_features)
-        """`rows @ to_dense().T` without forming the dense weight."""
+    def _multiply(self, x: Tensor) -> Tensor:  # shapes: (*batch, in_features) -> (*batch, out_features)
+        """`x @ to_dense().T` on the cheapest way."""
 
     def forward(self, x: Tensor) -> Tensor:  # shapes: (*batch, in_features) -> (*batch, out_features)
         """The linear map applied to the last axis.
@@ -90,10 +90,8 @@ class AbstractTensorLayer(nn.Module, ABC):
             raise ValueError(
                 f"Argument `x` must have shape (*batch, {self.in_features}), but has shape {tuple(x.shape)}."
             )
-        rows = self._multiply(x.reshape(-1, self.in_features))
-        if self.bias is not None:
-            rows = rows + self.bias
-        return rows.reshape(*x.shape[:-1], self.out_features)
+        y = self._multiply(x)
+        return y if self.bias is None else y + self.bias
 
     @property
     def weight(self) -> Tensor:  # shape: (out_features, in_features)

@@ -129,8 +129,8 @@ class LowRankLinear(AbstractTensorLayer):
         per_multiply_add = 8 if self.left.weight.is_complex() else 2
         return per_multiply_add * batch * self.ranks[0] * (self.in_features + self.out_features)
 
-    def _multiply(self, rows: Tensor) -> Tensor:
-        return self.left(self.right(rows))
+    def _multiply(self, x: Tensor) -> Tensor:
+        return self.left(self.right(x))
 
 
 def _check_rank(rank: int, out_features: int, in_features: int) -> None:

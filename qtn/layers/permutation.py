@@ -14,7 +14,8 @@ def permuted(values: Tensor, places: Tensor) -> Tensor:
     The derivative of `index_select`, which knows of no permutation, adds into place, and that takes several times as
     long as to read in the inverse order.
     """
-    if torch.compiler.is_compiling():  # which traces no function of its own with a forward derivative
+    # A function of one's own takes as long as a small layer, and torch.compile traces none with a forward derivative.
+    if not (values.requires_grad and torch.is_grad_enabled()) or torch.compiler.is_compiling():
         return values.index_select(-1, places)
     return _Permuted.apply(values, places)  # pyright: ignore[reportReturnType]
 

@@ -166,8 +166,8 @@ class PivotedLinear(AbstractTensorLayer):
         per_multiply_add = 8 if self.rows.weight.is_complex() else 2
         return per_multiply_add * batch * pivoted_params(self.out_features, self.in_features, *self.ranks)
 
-    def _multiply(self, rows: Tensor) -> Tensor:
-        first = self.rows(rows)
+    def _multiply(self, x: Tensor) -> Tensor:
+        first = self.rows(x)
         return permuted(torch.cat([first, self.coefficients(first)], dim=-1), self.places)
 
 

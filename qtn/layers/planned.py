@@ -66,5 +66,7 @@ class AbstractPlannedLayer(AbstractTensorLayer):
     def _is_dense(self, rows: int) -> bool:
         return self.dense_from is not None and rows >= self.dense_from
 
-    def _multiply(self, rows: Tensor) -> Tensor:
-        return rows @ self.to_dense().T if self._is_dense(len(rows)) else self._contract(rows)
+    def _multiply(self, x: Tensor) -> Tensor:
+        rows = x.reshape(-1, self.in_features)
+        y = rows @ self.to_dense().T if self._is_dense(len(rows)) else self._contract(rows)
+        return y.reshape(*x.shape[:-1], self.out_features)

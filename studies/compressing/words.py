@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 
 from studies.compressing import sensitivity
 from studies.compressing.claims import claims
 from studies.compressing.healing import ADAPTERS, FACTORS
-from studies.compressing.intervals import rank_correlation
+from studies.compressing.intervals import rank_correlation, restored
 from studies.compressing.methods import (
     BLOCK_DROP,
     FACTORISED,
@@ -207,14 +210,15 @@ def _size_table(rows: pd.DataFrame, subject: str) -> pd.DataFrame:
             "bits": f"{row['bits']:.2f}",
             "whole model, MB": f"{row['resident_bytes'] / 1e6:.1f}",
             "operations": f"{row['operations'] / row['dense_operations']:.2f}",
-            subject_of(subject).judgement.name: _value(row["estimate"]),
+            "quality": _value(row["estimate"]),
+            "other qualities": _others(subject, row["qualities"]),
             "time, smallest": f"{row['one_ratio']:.2f}",
             "time, large": f"{row['many_ratio']:.2f}",
             "seconds to compress": f"{row['compress_seconds']:.0f}",
         }
         for _, row in part.iterrows()
         if row["method"] in TITLES
-    ).rename(columns={subject_of(subject).judgement.name: "quality"})
+    )
 
 
 def _healing_table(rows: pd.DataFrame, subject: str) -> pd.DataFrame:
@@ -226,6 +230,7 @@ def _healing_table(rows: pd.DataFrame, subject: str) -> pd.DataFrame:
             "kept": f"{row['measured_kept']:.3f}",
             "before": _value(row["start"]),
             "after": _value(row["estimate"]),
+            "other qualities after": _others(subject, row["after"]),
             "rows seen": f"{row['tokens']:,.0f}",
             "rate": "broke down" if pd.isna(row["best_rate"]) else f"{row['best_rate']:g}",
             "seconds to heal": "–" if pd.isna(row["heal_seconds"]) else f"{row['heal_seconds']:.0f}",
@@ -233,6 +238,13 @@ def _healing_table(rows: pd.DataFrame, subject: str) -> pd.DataFrame:
         }
         for _, row in part.iterrows()
     )
+
+
+def _others(subject: str, qualities: Mapping[str, Any]) -> str:
+    """All but the one that figures show."""
+    shown = subject_of(subject).judgement.name
+    rest = {name: restored(each) for name, each in qualities.items() if name != shown}
+    return "; ".join(f"{name} {_value(each)}" for name, each in rest.items()) or "–"
 
 
 def _value(estimate: Estimate) -> str:
