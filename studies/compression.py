@@ -83,7 +83,7 @@ FULL = Params(
                     subject=LANGUAGE,
                     methods=(SVD_LLM, MPO, OURS),
                     sizes=(0.6,),
-                    steps=40,
+                    steps=24,
                     rates=(1e-4, 1e-3),
                     adapted=(OURS,),
                 ),

@@ -9,16 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from qtn.calibration.batches import Batch, counted_rows, run
+from qtn.calibration.precision import at_least_single
 from qtn.calibration.recording import output_of
 
 
 def sampled_loss(generator: torch.Generator) -> Callable[[nn.Module, Batch], Tensor]:
     """A loss for `collect` whose mean outer product of gradients is the Fisher matrix of the model's predictions.
 
-    For an output with `.logits` it is the cross entropy with one label for each row, drawn from the model's own
-    distribution. For any other output, `.last_hidden_state` or a plain tensor, it is that of a normal distribution
-    of unit variance around the output, with values drawn from it: all outputs then matter alike, so a
-    classifier that returns a plain tensor of logits wants `sampled_classes` instead. Rows of padding, by the
+    For an output with `.logits` of several classes it is the cross entropy with one label for each row, drawn from
+    the model's own distribution. For any other output, `.last_hidden_state` or a plain tensor, it is that of a
+    normal distribution of unit variance around the output, with values drawn from it: all outputs then matter alike,
+    so a classifier that returns a plain tensor of logits wants `sampled_classes` instead. Rows of padding, by the
     `attention_mask` of a batch, do not count.
 
     Returns:
@@ -31,7 +32,7 @@ def sampled_loss(generator: torch.Generator) -> Callable[[nn.Module, Batch], Ten
     def loss(model: nn.Module, batch: Batch) -> Tensor:
         given = run(model, batch)
         rows = counted_output(given, batch)
-        if isinstance(getattr(given, "logits", None), Tensor):
+        if has_classes(given):
             return _class_loss(rows, generator)
         noise = torch.randn(rows.shape, generator=generator, device=generator.device).to(rows)
         # -log N(y; output, 1) at y = output + noise: its gradient is minus the noise.
@@ -45,6 +46,12 @@ def sampled_classes(generator: torch.Generator) -> Callable[[nn.Module, Batch], 
     return lambda model, batch: _class_loss(counted_output(run(model, batch), batch), generator)
 
 
+def has_classes(given: Any) -> bool:
+    """Whether a model returned `.logits` of several classes; of one they are a value, as a cross-encoder's score."""
+    logits = getattr(given, "logits", None)
+    return isinstance(logits, Tensor) and logits.shape[-1] > 1
+
+
 def counted_output(given: Any, batch: Batch) -> Tensor:  # shape: (rows, features)
     """What a model returned for a batch, row by row and without padding; half precision in single.
 
@@ -54,7 +61,7 @@ def counted_output(given: Any, batch: Batch) -> Tensor:  # shape: (rows, feature
     output = output_of(given)
     mask = counted_rows(batch, output.shape[:-1])
     rows = output.reshape(-1, output.shape[-1]) if mask is None else output[mask]
-    return rows.float() if rows.dtype.itemsize < 4 else rows
+    return at_least_single(rows)
 
 
 def _class_loss(logits: Tensor, generator: torch.Generator) -> Tensor:

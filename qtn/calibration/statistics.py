@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from qtn.calibration.matrices import MatrixLayer, input_rows, is_matrix_layer, matrix_of, output_rows
+from qtn.calibration.precision import at_least_single
 from qtn.calibration.recording import evaluation
 from qtn.metric import LayerMetric
 
@@ -103,7 +104,8 @@ def collect(
     for layer, each in sums.items():
         mean = each.mean()
         before = next(reversed(done.values()), mean)
-        if torch.equal(before.inputs, mean.inputs):  # of layers side by side: one copy is enough
+        # Of layers side by side one copy is enough.
+        if before.inputs.device == mean.inputs.device and torch.equal(before.inputs, mean.inputs):
             mean = replace(mean, inputs=before.inputs)
         done[layer] = mean
     return {name: done[linears[name]] for name in chosen}
@@ -151,8 +153,9 @@ class _Sums:
 
 def _moments(rows: Tensor) -> Tensor:  # shapes: (rows, features) -> (features, features)
     """Sum over the rows of x x^T, in single precision if the values are of it: its rounding averages out."""
-    rows = rows.detach() if rows.dtype.itemsize > 2 else rows.detach().float()
-    return rows.T @ rows
+    rows = at_least_single(rows.detach())
+    with torch.autocast(rows.device.type, enabled=False):  # the loss may run the model in half precision
+        return rows.T @ rows
 
 
 def _add_batch(

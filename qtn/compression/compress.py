@@ -22,6 +22,7 @@ from qtn.compression.forms import DENSE, STRUCTURES
 from qtn.compression.profile import Profile, profile
 from qtn.compression.report import CompressionReport, LayerReport
 from qtn.storage.quantization import quantize
+from qtn.storage.sizes import num_stored_parameters
 from qtn.transposed import is_transposed
 
 UNITS = ("parameters", "bytes", "operations", "communicated_bytes")
@@ -92,9 +93,15 @@ def compress(
         TypeError: A batch is of a kind that is not known.
 
     Cost: for 135 million parameters and 12,000 tokens some minutes on two cores. Memory: the model twice, 8 bytes
-    times in_features^2 + out_features^2 for each layer, and what a backward pass over one batch takes.
+    times in_features^2 + out_features^2 for each layer, what a backward pass over one batch takes, and the inputs of
+    the layers of one block (of the whole model, where it is no stack of blocks) over all calibration.
     """
-    _check(budget, unit, structures, names, ridge)
+    _check(budget, unit, structures, names)
+    _check_numbers(damping, ridge, operations_cap)
+    if isinstance(calibration, Tensor | Mapping):
+        raise ValueError(
+            "Argument `calibration` must be a sequence of batches, but is one batch; give [batch]."
+        )
     layers = matrix_layers(model, names)
     if not layers or "" in layers:
         raise ValueError(
@@ -143,8 +150,8 @@ def compress(
                 student = quantize(student, bits, names=list(layers))
     except torch.OutOfMemoryError as error:
         raise ValueError(
-            f"Argument `model` and its calibration must fit in the memory of {device}, but do not; give shorter "
-            "batches, or move the model to another device."
+            f"Argument `model` and its calibration must fit in the memory of {device}, but do not; give fewer "
+            "or shorter batches, or move the model to another device."
         ) from error
     for name, module in model.named_modules(remove_duplicate=False):
         student.get_submodule(name).train(module.training)
@@ -170,15 +177,13 @@ def one_device(model: nn.Module) -> torch.device:
     return devices.pop()
 
 
-def _check(budget: float, unit: str, structures: Sequence[str], names: object, ridge: float) -> None:
+def _check(budget: float, unit: str, structures: Sequence[str], names: object) -> None:
     if isinstance(budget, bool) or not isinstance(budget, int | float) or not 0.0 < budget <= 1.0:
         raise ValueError(
             f"Argument `budget` must be a fraction above 0 and at most 1 of what the layers cost, but is {budget}."
         )
     if isinstance(names, str) or (names is not None and not names):
         raise ValueError(f"Argument `names` must be a sequence of names, or None for all, but is {names!r}.")
-    if not (isfinite(ridge) and ridge >= 0.0):
-        raise ValueError(f"Argument `ridge` must be at least 0 and finite, but is {ridge}.")
     if unit not in UNITS:
         raise ValueError(f"Argument `unit` must be one of {UNITS}, but is {unit!r}.")
     unknown = [structure for structure in structures if structure not in STRUCTURES]
@@ -186,6 +191,12 @@ def _check(budget: float, unit: str, structures: Sequence[str], names: object, r
         raise ValueError(
             f"Argument `structures` must be a sequence of some of {tuple(STRUCTURES)}, but is {structures!r}."
         )
+
+
+def _check_numbers(damping: float, ridge: float, operations_cap: float | None) -> None:
+    for name, value in {"damping": damping, "ridge": ridge, "operations_cap": operations_cap}.items():
+        if value is not None and not (isfinite(value) and value >= 0.0):
+            raise ValueError(f"Argument `{name}` must be at least 0 and finite, but is {value}.")
 
 
 def _lack(model: nn.Module, layers: Mapping[str, MatrixLayer]) -> str:
@@ -321,8 +332,8 @@ def _report(
         layers=tuple(reports),
         costs_before=before,
         costs=dict(choice.costs),
-        model_parameters_before=sum(p.numel() for p in model.parameters()),
-        model_parameters=sum(p.numel() for p in student.parameters()),
+        model_parameters_before=num_stored_parameters(model),
+        model_parameters=num_stored_parameters(student),
         predicted_loss=choice.loss,
         gap=choice.gap,
         num_rows=min(each.num_rows for each in profiled.statistics.values()),

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from qtn.calibration.batches import Batch, run
-from qtn.calibration.losses import counted_output
+from qtn.calibration.losses import counted_output, has_classes
 from qtn.calibration.matrices import as_matrix_layer
 from qtn.calibration.recording import evaluation
 from qtn.compression.profile import Profile
@@ -64,7 +64,7 @@ def probe(
     with evaluation(model):
         for batch in batches:
             given = run(model, batch)
-            has_logits = isinstance(getattr(given, "logits", None), Tensor)
+            has_logits = has_classes(given)
             dense = counted_output(given, batch)
             num_rows += len(dense)
             for name, layer in layers.items():

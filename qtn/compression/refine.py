@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from qtn.calibration.precision import at_least_single
 from qtn.compression.stack import Call, called
 from qtn.healing.trainable import only_trained, trainable_parameters
 
@@ -51,8 +52,8 @@ def refine_block(
         for _ in range(steps):
             order = order or torch.randperm(len(calls), generator=generator).tolist()
             batch = order.pop()
-            difference = called(student, calls[batch]) - targets[batch]
-            loss = difference.square().sum() / targets[batch].square().sum()
+            target = at_least_single(targets[batch])
+            loss = (called(student, calls[batch]) - target).square().sum() / target.square().sum()
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -70,7 +71,7 @@ def refine_block(
 @torch.no_grad()
 def _error(student: nn.Module, calls: Sequence[Call], targets: Sequence[Tensor]) -> float:
     missed = sum(
-        float((called(student, call) - target).square().sum())
+        float((called(student, call).double() - target).square().sum())
         for call, target in zip(calls, targets, strict=True)
     )
-    return missed / sum(float(target.square().sum()) for target in targets)
+    return missed / sum(float(target.double().square().sum()) for target in targets)

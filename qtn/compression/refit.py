@@ -18,12 +18,15 @@ from qtn.calibration.matrices import (
     output_rows,
     with_matrix,
 )
+from qtn.calibration.precision import at_least_single
 from qtn.calibration.statistics import LayerStatistics
 from qtn.compression.forms import Form
 from qtn.compression.stack import Call, Trace, traced
 from qtn.metric import LayerMetric
 from qtn.storage.quantization import quantize
 
+_LEAST_RIDGE = 1e-10
+_CONSTANT = 1e-12
 _EXACT = 1e-3  # relative: single precision through a block leaves less
 
 
@@ -89,18 +92,21 @@ def refit_block(
     """
     layers = {name: as_matrix_layer(dense.get_submodule(name)) for name in forms}
     names = list(forms)
-    landings = {name: _landing(dense, dense_calls[0], name) for name in names}
+    landings = _landings(dense, dense_calls[0], names)
     places = sorted({*names, *(place for place in landings.values() if place)})
     traces = [traced(dense, call, places) for call in dense_calls]
     for group in _groups(traces, names, landings):
         for target in _least_squares(layers, student, traces, student_calls, group, landings, ridge):
             name = target.name
-            metric = LayerMetric(target.covariance, outputs[name], damping)
-            layer = forms[name].fit(with_matrix(layers[name], target.weight), metric)
-            _shift_bias(layer, target)
+            try:
+                metric = LayerMetric(target.covariance, outputs[name], damping)
+                layer = forms[name].fit(with_matrix(layers[name], target.weight), metric)
+            except ValueError as error:
+                raise ValueError(f"Layer `{name}` cannot be compressed: {error}") from error
             if bits is not None:
                 known = LayerStatistics(inputs=target.covariance, outputs=outputs[name], num_rows=0)
                 layer = _quantized(layer, bits, known)
+            _shift_bias(layer, target)  # of the weight as it is stored
             layer.train(student.get_submodule(name).training)
             student.set_submodule(name, layer)
     return [trace.result for trace in traces]
@@ -143,39 +149,49 @@ def _least_squares(
     first, places = group[0], {landings[name] for name in group} - {None}
     # The block runs no further than needed: to the layers, or to where their output lands.
     stop = None if "" in places or len(places) > 1 else next(iter(places), first)
+    centre: Tensor | None = None
     covariance: Tensor | float = 0.0
     crosses: dict[str, Tensor | float] = dict.fromkeys(group, 0.0)
     num_rows = 0
-    mean: Tensor | float = 0.0
+    sums: Tensor | float = 0.0
     means: dict[str, Tensor | float] = dict.fromkeys(group, 0.0)
     for dense_trace, call in zip(traces, student_calls, strict=True):
         trace = traced(student, call, [first, *(place for place in places if place)], stop=stop)
         if first not in trace.inputs or trace.inputs[first].shape != dense_trace.inputs[first].shape:
             return  # rows are routed otherwise: there is no target for each
-        given = _working(input_rows(layers[first], trace.inputs[first]))
+        given = at_least_single(input_rows(layers[first], trace.inputs[first]))
+        if (
+            centre is None
+        ):  # any place near the mean: in single precision a large mean would drown what varies
+            centre = given.double().mean(0).to(given.dtype)
+        around = given - centre
         num_rows += len(given)
-        covariance = (given.T @ given).double() + covariance
-        mean = given.double().sum(0) + mean
+        covariance = (around.T @ around).double() + covariance
+        sums = around.double().sum(0) + sums
         for name in group:
-            matrix = _working(matrix_of(layers[name]))
-            target = _working(input_rows(layers[name], dense_trace.inputs[name])) @ matrix.T
+            matrix = at_least_single(matrix_of(layers[name]))
+            target = at_least_single(input_rows(layers[name], dense_trace.inputs[name])) @ matrix.T
             if (place := landings[name]) is not None:
                 # The copy still has the dense weight here.
-                change = _working(dense_trace.at(place)) - _working(trace.at(place))
+                change = at_least_single(dense_trace.at(place)) - at_least_single(trace.at(place))
                 target = output_rows(layers[name], change) + given @ matrix.T
-            crosses[name] = (target.T @ given).double() + crosses[name]
+            crosses[name] = (target.T @ around).double() + crosses[name]
             means[name] = target.double().sum(0) + means[name]
-    assert isinstance(covariance, Tensor) and isinstance(mean, Tensor)
-    covariance, mean = covariance / num_rows, mean / num_rows
+    assert isinstance(covariance, Tensor) and isinstance(sums, Tensor) and centre is not None
+    offset = sums / num_rows
+    mean = centre.double() + offset
     for name in group:
-        # A bias takes care of the means, at no cost: what is left to fit varies around them.
-        free = layers[name].bias is not None
-        spread = covariance - torch.outer(mean, mean) if free else covariance
-        cross, target_mean = crosses[name] / num_rows, means[name] / num_rows
+        target_mean = means[name] / num_rows
         assert isinstance(target_mean, Tensor)
-        if free:
-            cross = cross - torch.outer(target_mean, mean)
-        shift = ridge * spread.diagonal().mean()
+        spread = covariance / num_rows - torch.outer(offset, offset)
+        cross = crosses[name] / num_rows - torch.outer(target_mean, offset)
+        # A bias takes care of the means, at no cost: what is left to fit varies around them, if anything varies.
+        if layers[name].bias is None or spread.trace() <= _CONSTANT * mean.square().sum():
+            spread, cross = spread + torch.outer(mean, mean), cross + torch.outer(target_mean, mean)
+        variance = spread.diagonal().mean()
+        if variance <= 0:
+            continue  # all inputs are zero
+        shift = max(ridge, _LEAST_RIDGE) * variance
         damped = spread + shift * torch.eye(len(spread), dtype=spread.dtype, device=spread.device)
         right_side = cross + shift * matrix_of(layers[name]).double()
         weight = torch.cholesky_solve(right_side.T, torch.linalg.cholesky(damped)).T
@@ -186,23 +202,26 @@ def _shift_bias(layer: nn.Module, target: Target) -> None:
     """Move the bias so that the mean of the output is that aimed at."""
     bias = getattr(layer, "bias", None)
     if isinstance(bias, Tensor):
-        dense = layer.weight if isinstance(layer, nn.Linear | nn.Conv2d) else layer.to_dense()  # pyright: ignore
-        missed = target.output_mean - dense.detach().flatten(1).double() @ target.mean
+        missed = target.output_mean - _weight_of(layer).detach().flatten(1).double() @ target.mean
         bias.data.add_(missed.to(bias.dtype))
 
 
-def _working(values: Tensor) -> Tensor:
-    """Half precision in single: sums over rows would overflow."""
-    return values if values.dtype.itemsize > 2 else values.float()
+def _weight_of(layer: nn.Module) -> Tensor:
+    return layer.to_dense() if hasattr(layer, "to_dense") else layer.weight  # pyright: ignore
 
 
-def _landing(block: nn.Module, call: Call, name: str) -> str | None:
-    """The last module whose input, or "" for the block if its result, is the output of a layer plus something else.
+def _landings(block: nn.Module, call: Call, names: Sequence[str]) -> dict[str, str | None]:
+    """Where the output of each layer lands.
 
-    Found by a change of the output: where the same change arrives, it was added. None if there is no such place.
+    That is the last module whose input, or "" for the block if its result, is the output plus something else. Found
+    by a change of the output: where the same change arrives, it was added. None if there is no such place.
     """
-    before = traced(block, call, _others(block, name))
-    if name not in dict(block.named_modules()) or before.result is None:
+    before = traced(block, call, [name for name, _ in block.named_modules() if name])
+    return {name: _landing(block, call, name, before) for name in names}
+
+
+def _landing(block: nn.Module, call: Call, name: str, before: Trace) -> str | None:
+    if name not in before.inputs or before.result is None:
         return None
     with _shifted(block.get_submodule(name)) as shifts:
         after = traced(block, call, list(before.inputs))
@@ -216,11 +235,6 @@ def _landing(block: nn.Module, call: Call, name: str) -> str | None:
         if (new - old - shifts[0]).norm() <= tolerance * shifts[0].norm():
             return place
     return None
-
-
-def _others(block: nn.Module, name: str) -> list[str]:
-    """All modules but the block and the layer."""
-    return [other for other, _ in block.named_modules() if other not in ("", name)]
 
 
 @contextmanager

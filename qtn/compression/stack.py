@@ -98,11 +98,14 @@ def is_chain(model: nn.Module, stack: str, batch: Batch) -> bool:
 
 
 def _alike(first: list[Any], second: list[Any]) -> bool:
-    """Whether tensors are equal, and other arguments equal or of one kind, such as a cache."""
-    return len(first) == len(second) and all(
-        torch.equal(a, b) if isinstance(a, Tensor) and isinstance(b, Tensor) else type(a) is type(b)
-        for a, b in zip(first, second, strict=True)
-    )
+    """Whether tensors and plain values are equal, and other arguments of one kind, such as a cache."""
+
+    def alike(a: Any, b: Any) -> bool:
+        if isinstance(a, Tensor) and isinstance(b, Tensor):
+            return torch.equal(a, b)
+        return a == b if isinstance(a, bool | int | float | str) else type(a) is type(b)
+
+    return len(first) == len(second) and all(alike(a, b) for a, b in zip(first, second, strict=True))
 
 
 def _linear_params(module: nn.Module) -> int:
@@ -155,8 +158,21 @@ def first_calls(model: nn.Module, block: nn.Module, batches: Sequence[Batch]) ->
 
 
 def called(block: nn.Module, call: Call) -> Tensor:
-    """What a block gives: the first tensor of its output."""
-    output = block(*call.arguments, **call.keywords)
+    """What a block gives: the first tensor of its output.
+
+    Raises:
+        TypeError: As of `output_of`.
+    """
+    return _first_tensor(_output(block, call))
+
+
+def _output(block: nn.Module, call: Call) -> Any:
+    """The call can be made again: the block is given copies, for it may add to a stream or a cache in place."""
+    arguments, keywords = copy.deepcopy((call.arguments, dict(call.keywords)))
+    return block(*arguments, **keywords)
+
+
+def _first_tensor(output: Any) -> Tensor:
     return output_of(output[0] if isinstance(output, tuple | list) else output)
 
 
@@ -167,7 +183,7 @@ class Trace:
     inputs: Mapping[str, Tensor]
     """First arguments by the name of the module, in the order of the calls."""
     result: Tensor | None
-    """First tensor of the output; None if the block was stopped."""
+    """First tensor of the output; None if the block was stopped, or gives none that is known."""
 
     def at(self, place: str) -> Tensor:
         """The input of a module, or for "" the result of the block."""
@@ -181,8 +197,8 @@ def traced(block: nn.Module, call: Call, names: Sequence[str], stop: str | None 
     """One call of a block, recorded: the first arguments of named modules that are tensors.
 
     Modules that are called more than once are left out. With `stop` the block is run until that module is called.
-    The call can be made again: the block is given copies, for it may add to a stream or a cache in place. So what is
-    recorded is a copy too, one and the same for modules that are given one tensor.
+    What is recorded is a copy, one and the same for modules that are given one tensor, for it may be added to in
+    place.
     """
     inputs: dict[str, Tensor] = {}
     last: list[tuple[Tensor, int, Tensor]] = []  # one input, its version and its copy
@@ -200,12 +216,16 @@ def traced(block: nn.Module, call: Call, names: Sequence[str], stop: str | None 
         if name == stop:
             raise _Reached
 
-    result: Tensor | None = None
+    def once() -> dict[str, Tensor]:
+        return {name: given for name, given in inputs.items() if name not in repeated}
+
     with _before({name: modules[name] for name in names}, record):
         try:
-            arguments, keywords = copy.deepcopy((call.arguments, dict(call.keywords)))
-            output = block(*arguments, **keywords)
-            result = output_of(output[0] if isinstance(output, tuple | list) else output)
+            output = _output(block, call)
         except _Reached:
-            pass
-    return Trace(inputs={n: x for n, x in inputs.items() if n not in repeated}, result=result)
+            return Trace(inputs=once(), result=None)
+    try:
+        result = _first_tensor(output)
+    except TypeError:  # of a model whose own loss reads it
+        result = None
+    return Trace(inputs=once(), result=result)

@@ -159,7 +159,9 @@ def merge_adapters(model: nn.Module) -> nn.Module:
     for name, module in list(merged.named_modules(remove_duplicate=False)):
         if not (isinstance(module, LowRankAdapter) and isinstance(module.base, nn.Linear)):
             continue
-        linear = done.setdefault(id(module), module.merged())
+        if id(module) not in done:
+            done[id(module)] = module.merged()
+        linear = done[id(module)]
         if module is merged:
             return linear
         merged.set_submodule(name, linear)

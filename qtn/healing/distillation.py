@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from qtn.calibration.batches import Batch, counted_rows, run
+from qtn.calibration.losses import has_classes
+from qtn.calibration.precision import at_least_single
 from qtn.calibration.recording import evaluation, output_of, recorded
 
 Targets: TypeAlias = dict[str, Tensor]
@@ -51,7 +53,8 @@ def teacher_targets(
         top_k: Number of classes kept for each row; all others are kept as one.
         hidden: Modules, as in `teacher.named_modules()`, whose outputs are kept.
         kind: Whether the output holds logits, to be compared by the divergence of the distributions, or
-            values, to be compared by squared error. None: logits if the output has them under this name.
+            values, to be compared by squared error. None: logits if the output has them under this name, of
+            more than one class.
         dtype: Floating dtype of what is kept.
 
     Returns:
@@ -72,11 +75,11 @@ def teacher_targets(
             f"{tuple(output.shape)}, all padding."
         )
     if kind is None:
-        kind = "logits" if isinstance(getattr(given, "logits", None), Tensor) else "values"
+        kind = "logits" if has_classes(given) else "values"
     targets: Targets = {}
     measured = {f"hidden.{name}": state for name, state in states.items()}
     if kind == "logits":
-        logits = _wide(output)
+        logits = at_least_single(output)
         _check_finite(logits, "output")
         indices = logits.topk(min(top_k, logits.shape[-1])).indices
         classes = class_log_probabilities(logits, indices).clamp_min(torch.finfo(dtype).min)
@@ -87,7 +90,7 @@ def teacher_targets(
         targets[name] = values.to(dtype)
         _check_finite(targets[name], name)
         mask = counted_rows(batch, values.shape[:-1])
-        variance = _wide(values if mask is None else values[mask]).var(correction=0)
+        variance = at_least_single(values if mask is None else values[mask]).var(correction=0)
         targets[f"variance.{name}"] = torch.where(variance > 0, variance, 1.0)
     return targets
 
@@ -115,14 +118,14 @@ def distillation_loss(
     TinyBERT, arXiv:1909.10351, equation 8, without its projection.
     """
     if "indices" in targets:
-        indices, stored = targets["indices"], _wide(targets["log_probabilities"])
+        indices, stored = targets["indices"], at_least_single(targets["log_probabilities"])
         if output.shape[:-1] != indices.shape[:-1] or output.shape[-1] < stored.shape[-1]:
             raise ValueError(
                 f"The student must give logits for rows {tuple(indices.shape[:-1])} and at least "
                 f"{stored.shape[-1]} classes, but gives shape {tuple(output.shape)}."
             )
         theirs = stored.log_softmax(-1)  # rounding to `dtype` left them a little off the sum 1
-        ours = class_log_probabilities(_wide(output), indices.long())
+        ours = class_log_probabilities(at_least_single(output), indices.long())
         loss = _row_sum((theirs.exp() * (theirs - ours)).sum(-1), batch)
     else:
         loss = _scaled_error(output, targets, "values", batch)
@@ -151,7 +154,7 @@ def _scaled_error(values: Tensor, targets: Targets, name: str, batch: Batch) -> 
             f"The student must give `{name}` the teacher's shape {tuple(theirs.shape)}, "
             f"but gives {tuple(values.shape)}."
         )
-    errors = (_wide(values) - _wide(theirs)).square().mean(-1)
+    errors = (at_least_single(values) - at_least_single(theirs)).square().mean(-1)
     return _row_sum(errors, batch) / targets[f"variance.{name}"]
 
 
@@ -164,11 +167,6 @@ def _row_sum(rows: Tensor, batch: Batch) -> Tensor:
     mask = counted_rows(batch, rows.shape)
     # Not a product with the mask: what stands in padding may be NaN.
     return rows.sum() if mask is None else rows[mask].sum()
-
-
-def _wide(values: Tensor) -> Tensor:
-    """In single precision at least."""
-    return values if values.dtype == torch.float64 else values.float()
 
 
 def _check_finite(values: Tensor, name: str) -> None:

@@ -101,6 +101,7 @@ class TeacherCache:
     def __len__(self) -> int:
         return len(self.batches)
 
+    @torch.inference_mode(False)
     def __getitem__(self, index: int) -> Targets:
         """The targets of one batch, on the CPU.
 

@@ -91,7 +91,7 @@ class AbstractTensorLayer(nn.Module, ABC):
                 f"Argument `x` must have shape (*batch, {self.in_features}), but has shape {tuple(x.shape)}."
             )
         y = self._multiply(x)
-        return y if self.bias is None else y + self.bias
+        return y if self.bias is None else y + self.bias.to(y.dtype)
 
     @property
     def weight(self) -> Tensor:  # shape: (out_features, in_features)

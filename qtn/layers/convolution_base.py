@@ -110,6 +110,11 @@ class AbstractTensorConv2d(nn.Module, ABC):
         return cast("nn.Parameter | None", self._link(-1).bias)
 
     @property
+    def weight(self) -> Tensor:  # shape: (out_channels, in_channels, kernel_height, kernel_width)
+        """As `to_dense`, formed anew at each access: for parents that read the weights of their children."""
+        return self.to_dense()
+
+    @property
     def num_params(self) -> int:
         """Number of parameters, the bias included."""
         return sum(parameter.numel() for parameter in self.parameters())

@@ -177,7 +177,10 @@ def _quantize_pivoted(
     before, stored = layer.rows.weight.detach().double(), rows.weight.double()
     weighted = stored if inputs is None else stored @ inputs.double()
     gram = weighted @ stored.T
-    shift = _SHIFT * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    size = gram.diagonal().mean()
+    shift = (
+        _SHIFT * torch.where(size > 0, size, 1.0) * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    )
     old = layer.coefficients.weight.detach().double()
     fitted = torch.linalg.solve(gram + shift, (old @ (before @ weighted.T + shift)).T).T
     again = linear_child(fitted.to(layer.coefficients.weight.dtype))

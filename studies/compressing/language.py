@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import qtn
 from studies.compressing.intervals import wilson
 from studies.compressing.packages import FOLDER, LANGUAGE, folder_of
 from studies.compressing.subject import AbstractSubject, Judgement
@@ -42,7 +43,7 @@ class AbstractLanguageSubject(AbstractSubject):
 
     @cached_property
     def _model(self) -> nn.Module:
-        return load_model("AutoModelForCausalLM", **self._place())
+        return qtn.with_linears(load_model("AutoModelForCausalLM", **self._place()))
 
     @cached_property
     def _tokenizer(self) -> Any:

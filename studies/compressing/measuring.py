@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import qtn
-from qtn.calibration.batches import moved, run
+from qtn.calibration.batches import counted_rows, moved, run
 from qtn.calibration.recording import output_of
 from studies.engine.statistics import median
 
@@ -117,8 +117,8 @@ def _divergence(dense: nn.Module, model: nn.Module, batch: Any, kind: str) -> fl
         rows = 0.5 * (theirs - ours).square().sum(-1)
     else:
         rows = _kullback_leibler(theirs.log_softmax(-1), ours.log_softmax(-1))
-    mask = batch.get("attention_mask") if isinstance(batch, dict) else None
-    return float((rows if mask is None or mask.shape != rows.shape else rows[mask.bool()]).mean())
+    mask = counted_rows(batch, rows.shape)
+    return float((rows if mask is None else rows[mask]).mean())
 
 
 def _kullback_leibler(theirs: Tensor, ours: Tensor) -> Tensor:

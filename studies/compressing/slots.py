@@ -77,8 +77,8 @@ def work(healing: Healing, folder: Path, slot_seconds: float | None) -> bool:
             "seconds": report.seconds,
             "num_trained": report.num_trained,
         }
-        (folder / RESULT).write_text(json.dumps(result, indent=2))
         qtn.save(student, folder / "healed.safetensors", overwrite=True)
+        (folder / RESULT).write_text(json.dumps(result, indent=2))
     return report.finished
 
 

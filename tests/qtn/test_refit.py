@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from qtn import LayerMetric, LowRankLinear
 from qtn.calibration.matrices import MatrixLayer
 from qtn.compression.forms import DENSE, Form, forms_of
-from qtn.compression.refit import _landing, refit_block
+from qtn.compression.refit import _landings, refit_block
 from qtn.compression.stack import Call, traced
 from tests.qtn.cases import make_linear
 from tests.qtn.compression_cases import Block, Gated, mlp, rows
@@ -167,18 +167,18 @@ def test_where_layers_land() -> None:
     x = rows(6, 8)
     for in_place in (False, True):
         block = Block(in_place=in_place)
-        found = {name: _landing(block, Call.of(x), name) for name in ("up", "down", "last")}
+        found = _landings(block, Call.of(x), ("up", "down", "last"))
         assert found == {"up": "activation", "down": "last", "last": ""}
-    gated = {name: _landing(Gated(), Call.of(x), name) for name in ("gate", "up", "down")}
+    gated = _landings(Gated(), Call.of(x), ("gate", "up", "down"))
     assert gated == {"gate": "activation", "up": None, "down": ""}
     model = mlp()
-    assert [_landing(model, Call.of(rows(6, 10)), name) for name in "024"] == ["1", "3", ""]
+    assert _landings(model, Call.of(rows(6, 10)), "024") == {"0": "1", "2": "3", "4": ""}
     functional = Block()
     functional.activation.forward = lambda x: x  # the input of the next layer is then the output of this one
-    assert _landing(functional, Call.of(x), "up") == "down"
+    assert _landings(functional, Call.of(x), ["up"]) == {"up": "down"}
     with torch.no_grad():
         functional.last.weight.zero_()
-    assert _landing(functional, Call.of(x), "last") is None  # a change of zero tells nothing
+    assert _landings(functional, Call.of(x), ["last"]) == {"last": None}  # a change of zero tells nothing
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in functional.modules())
 
 
@@ -227,7 +227,7 @@ def test_a_convolution_is_that_of_least_squares() -> None:
     x = rows(8, 2, 6, 6)
     changed = x + 0.3 * rows(8, 2, 6, 6, seed=3)
     forms = forms_of(layer, LayerMetric(torch.eye(18), torch.eye(3)), ["low_rank"])
-    assert _landing(model, Call.of(x), "0") == "1"
+    assert _landings(model, Call.of(x), ["0"]) == {"0": "1"}
     student = copy.deepcopy(model)
     refit_block(
         model,
