@@ -18,10 +18,11 @@ import qtn
 from studies.compressing import healing, methods, packages, sensitivity, sizes, subjects
 from studies.compressing.block_drop import PassThrough, dropped, influences
 from studies.compressing.claims import FALSE, OPEN, TRUE, claims, verdict
-from studies.compressing.intervals import wilson
+from studies.compressing.intervals import stored, wilson
 from studies.compressing.language import FOLDER_PREFIX
 from studies.compressing.subject import AbstractSubject, Judgement
 from studies.compressing.texts import cleaned
+from studies.compressing.words import _others
 from studies.compression import STUDY, Params
 from studies.engine import read_rows
 from studies.engine.command_line import command_line
@@ -306,3 +307,17 @@ def test_any_part_of_the_rows_makes_a_report(rows: pd.DataFrame, seed: int) -> N
             assert SMALL.answer(part)
             SMALL.tables(part)
             SMALL.figures(part)
+
+
+def test_a_subject_in_two_cases_is_asked_for_nothing_twice() -> None:
+    many = sizes.Case(subject=TOY, methods=(methods.MPO, methods.OURS, methods.INT8), sizes=(0.6, 0.3))
+    one = sizes.Case(subject=TOY, methods=(methods.SVD, methods.OURS, methods.INT8), sizes=(0.3,))
+    found = [(spec["method"], spec["kept"]) for spec in sizes.specs(sizes.Grid(cases=(many, one)))]
+    assert len(found) == len(set(found)) == 1 + 1 + 4 + 1
+    assert (methods.SVD, 0.3) in found
+
+
+def test_tables_show_every_quality() -> None:
+    qualities = {"accuracy": stored(wilson(9, 10)), "perplexity": stored(wilson(1, 2))}
+    assert _others("digits", qualities).startswith("perplexity 0.500")
+    assert _others("digits", {"accuracy": qualities["accuracy"]}) == "–"
