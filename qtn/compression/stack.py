@@ -42,10 +42,19 @@ def stack_name(model: nn.Module) -> str | None:
     """The name of the list of blocks in which the linear layers are: modules of one type, called one after the other.
 
     None if no `torch.nn.ModuleList` or `torch.nn.Sequential` of two or more modules of one type holds more than half
-    of the parameters of linear layers.
+    of the parameters of linear layers; a head that has its weight from an embedding does not count.
     """
+    weights = {id(linear.weight): linear.weight.numel() for linear in _linears(model)}
+    for module in model.modules():
+        if not isinstance(module, nn.Linear):
+            for parameter in module.parameters(recurse=False):
+                weights.pop(id(parameter), None)
+
+    def size(module: nn.Module) -> int:
+        return sum(weights.get(id(linear.weight), 0) for linear in _linears(module))
+
     found = {
-        name: _linear_params(module)
+        name: size(module)
         for name, module in model.named_modules()
         if isinstance(module, nn.ModuleList | nn.Sequential)
         and len(module) > 1
@@ -53,7 +62,7 @@ def stack_name(model: nn.Module) -> str | None:
         and not is_matrix_layer(module[0])
     }
     best = max(found, key=lambda name: found[name], default=None)
-    return best if best is not None and 2 * found[best] > _linear_params(model) else None
+    return best if best is not None and 2 * found[best] > size(model) else None
 
 
 @torch.no_grad()
@@ -108,8 +117,8 @@ def _alike(first: list[Any], second: list[Any]) -> bool:
     return len(first) == len(second) and all(alike(a, b) for a, b in zip(first, second, strict=True))
 
 
-def _linear_params(module: nn.Module) -> int:
-    return sum(each.weight.numel() for each in module.modules() if type(each) is nn.Linear)
+def _linears(module: nn.Module) -> Iterator[nn.Linear]:
+    return (each for each in module.modules() if type(each) is nn.Linear)
 
 
 class _Reached(Exception):

@@ -55,6 +55,9 @@ def test_the_stack_of_a_model_is_found() -> None:
         assert stack_name(model) is None
     big_head = nn.Sequential(_blocks(), make_linear(8, 200))
     assert stack_name(big_head) is None
+    embedding = nn.Embedding(200, 8, dtype=torch.float64)
+    big_head[1].weight = embedding.weight  # pyright: ignore
+    assert stack_name(nn.ModuleList([embedding, big_head])) == "1.0"
 
 
 def test_the_stack_of_transformers_is_found() -> None:
