@@ -30,6 +30,16 @@ def tensors_of(batch: Batch) -> dict[str, Tensor]:
     return {str(place): value for place, value in places if isinstance(value, Tensor)}
 
 
+def without_padding(
+    rows: Tensor,  # shape: (rows, features)
+    values: Tensor,  # shape: (*axes, features), of as many rows
+    batch: Any,
+) -> Tensor:
+    """The rows of some values of a batch that are no padding; see `counted_rows`."""
+    mask = counted_rows(batch, values.shape[:-1])
+    return rows if mask is None else rows[mask.flatten()]
+
+
 def in_order(batches: Iterable[Batch]) -> Sequence[Batch]:
     """Batches that can be taken in any order; those of a generator or a data loader are read once."""
     return batches if isinstance(batches, Sequence) else list(batches)
@@ -61,9 +71,7 @@ def part(batch: Batch, start: int, stop: int) -> Batch:
     return _each(batch, lambda tensor: tensor[start:stop] if tensor.ndim and len(tensor) == size else tensor)
 
 
-def counted_rows(
-    batch: Batch, shape: torch.Size
-) -> Tensor | None:  # shape: of a model's output, less features
+def counted_rows(batch: Any, shape: torch.Size) -> Tensor | None:  # shape: of a model's output, less features
     """Which rows of an output are no padding: the `attention_mask` of a mapping, where the shapes agree."""
     mask = batch.get("attention_mask") if isinstance(batch, Mapping) else None
     return mask.bool() if isinstance(mask, Tensor) and mask.shape == shape else None

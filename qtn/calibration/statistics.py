@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from qtn.calibration.batches import without_padding
 from qtn.calibration.matrices import MatrixLayer, input_rows, is_matrix_layer, matrix_of, output_rows
 from qtn.calibration.precision import at_least_single
 from qtn.calibration.recording import evaluation
@@ -50,7 +51,8 @@ def collect(
     The model is run in evaluation mode, so that dropout draws nothing and running means stay; parameters,
     their gradients, hooks and modes are afterwards as they were, whatever happens. Frozen parameters are
     no hindrance. A row is one index of all axes but the last: a token, where inputs have shape (batch, length,
-    features). Rows whose output does not enter the loss count with gradient zero. A layer that is called
+    features). Padding, by the `attention_mask` of a batch, is left out where a layer has its rows; other rows whose
+    output does not enter the loss count with gradient zero. A layer that is called
     several times sees the rows of all calls; one that stands in the model under several names has the same
     statistics under all of them.
 
@@ -174,7 +176,7 @@ def _add_batch(
                 last and last[0][0] is given and last[0][1] == given._version
             ):
                 each.check_finite(given, "input")
-                rows = input_rows(each.layer, given)
+                rows = without_padding(input_rows(each.layer, given), given, batch)
                 last[:] = [(given, given._version, _moments(rows), len(rows))]
             each.add_inputs(*last[0][2:])
             if isinstance(each.layer, nn.Conv2d):

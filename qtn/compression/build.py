@@ -73,6 +73,7 @@ def refit_layers(
             student_calls,
             {short: forms[name] for short, name in names.items()},
             {short: statistics[name].outputs for short, name in names.items()},
+            batches=batches,
             damping=damping,
             ridge=ridge,
             bits=bits,

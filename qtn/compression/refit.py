@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from qtn.calibration.batches import Batch, without_padding
 from qtn.calibration.matrices import (
     MatrixLayer,
     as_matrix_layer,
@@ -54,6 +55,7 @@ def refit_block(
     forms: Mapping[str, Form],
     outputs: Mapping[str, Tensor],
     *,
+    batches: Sequence[Batch],
     damping: float,
     ridge: float,
     bits: int | None = None,
@@ -74,6 +76,7 @@ def refit_block(
         forms: For layers of the block by name, what they become. One that is called more than once a batch, or not
             at all, is left as it is.
         outputs: For the same layers, E[g g^T] as of `collect`.
+        batches: Those of the calls, for their `attention_mask`: rows of padding play no part.
         damping: Of the metric of the fits, as in `LayerMetric`.
         ridge: How strongly the least squares are drawn to the dense weight, in units of the mean variance of the
             inputs.
@@ -96,7 +99,7 @@ def refit_block(
     places = sorted({*names, *(place for place in landings.values() if place)})
     traces = [traced(dense, call, places) for call in dense_calls]
     for group in _groups(traces, names, landings):
-        for target in _least_squares(layers, student, traces, student_calls, group, landings, ridge):
+        for target in _least_squares(layers, student, traces, student_calls, batches, group, landings, ridge):
             name = target.name
             try:
                 metric = LayerMetric(target.covariance, outputs[name], damping)
@@ -141,6 +144,7 @@ def _least_squares(
     student: nn.Module,
     traces: Sequence[Trace],
     student_calls: Sequence[Call],
+    batches: Sequence[Batch],
     group: Sequence[str],
     landings: Mapping[str, str | None],
     ridge: float,
@@ -155,11 +159,12 @@ def _least_squares(
     num_rows = 0
     sums: Tensor | float = 0.0
     means: dict[str, Tensor | float] = dict.fromkeys(group, 0.0)
-    for dense_trace, call in zip(traces, student_calls, strict=True):
+    for dense_trace, call, batch in zip(traces, student_calls, batches, strict=True):
         trace = traced(student, call, [first, *(place for place in places if place)], stop=stop)
         if first not in trace.inputs or trace.inputs[first].shape != dense_trace.inputs[first].shape:
             return  # rows are routed otherwise: there is no target for each
-        given = at_least_single(input_rows(layers[first], trace.inputs[first]))
+        fed = trace.inputs[first]
+        given = at_least_single(without_padding(input_rows(layers[first], fed), fed, batch))
         if (
             centre is None
         ):  # any place near the mean: in single precision a large mean would drown what varies
@@ -170,11 +175,12 @@ def _least_squares(
         sums = around.double().sum(0) + sums
         for name in group:
             matrix = at_least_single(matrix_of(layers[name]))
-            target = at_least_single(input_rows(layers[name], dense_trace.inputs[name])) @ matrix.T
+            theirs = input_rows(layers[name], dense_trace.inputs[name])
+            target = at_least_single(without_padding(theirs, fed, batch)) @ matrix.T
             if (place := landings[name]) is not None:
                 # The copy still has the dense weight here.
                 change = at_least_single(dense_trace.at(place)) - at_least_single(trace.at(place))
-                target = output_rows(layers[name], change) + given @ matrix.T
+                target = without_padding(output_rows(layers[name], change), fed, batch) + given @ matrix.T
             crosses[name] = (target.T @ around).double() + crosses[name]
             means[name] = target.double().sum(0) + means[name]
     assert isinstance(covariance, Tensor) and isinstance(sums, Tensor) and centre is not None

@@ -47,6 +47,7 @@ def _refit(
         [Call.of(x) for x in (inputs if changed is None else changed)],
         forms,
         outputs,
+        batches=inputs,
         damping=1e-2,
         ridge=ridge,
     )
@@ -134,6 +135,7 @@ def test_a_bias_takes_care_of_means_and_rank_of_the_rest() -> None:
         [Call.of(x)],
         {"0": _form(2)},
         {"0": torch.eye(6, dtype=x.dtype)},
+        batches=[x],
         damping=0.0,
         ridge=1e-12,
     )
@@ -236,6 +238,7 @@ def test_a_convolution_is_that_of_least_squares() -> None:
         [Call.of(changed)],
         {"0": forms[DENSE]},
         {"0": torch.eye(3)},
+        batches=[x],
         damping=0.0,
         ridge=1e-12,
     )
