@@ -211,10 +211,10 @@ def _size_table(rows: pd.DataFrame, subject: str) -> pd.DataFrame:
             "whole model, MB": f"{row['resident_bytes'] / 1e6:.1f}",
             "operations": f"{row['operations'] / row['dense_operations']:.2f}",
             "quality": _value(row["estimate"]),
-            "other qualities": _others(subject, row["qualities"]),
             "time, smallest": f"{row['one_ratio']:.2f}",
             "time, large": f"{row['many_ratio']:.2f}",
             "seconds to compress": f"{row['compress_seconds']:.0f}",
+            "other qualities": _others(subject, row["qualities"]),
         }
         for _, row in part.iterrows()
         if row["method"] in TITLES
@@ -230,11 +230,11 @@ def _healing_table(rows: pd.DataFrame, subject: str) -> pd.DataFrame:
             "kept": f"{row['measured_kept']:.3f}",
             "before": _value(row["start"]),
             "after": _value(row["estimate"]),
-            "other qualities after": _others(subject, row["after"]),
             "rows seen": f"{row['tokens']:,.0f}",
             "rate": "broke down" if pd.isna(row["best_rate"]) else f"{row['best_rate']:g}",
             "seconds to heal": "–" if pd.isna(row["heal_seconds"]) else f"{row['heal_seconds']:.0f}",
             "step over dense": f"{row['step_ratio']:.2f}",
+            "other qualities after": _others(subject, row["after"]),
         }
         for _, row in part.iterrows()
     )
