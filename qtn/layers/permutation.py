@@ -16,8 +16,14 @@ def permuted(values: Tensor, places: Tensor) -> Tensor:
     """
     # A function of one's own takes as long as a small layer, and torch.compile traces none with a forward derivative.
     if not (values.requires_grad and torch.is_grad_enabled()) or torch.compiler.is_compiling():
-        return values.index_select(-1, places)
+        return _taken(values, places)
     return _Permuted.apply(values, places)  # pyright: ignore[reportReturnType]
+
+
+def _taken(values: Tensor, places: Tensor) -> Tensor:
+    """As rows: of three axes torch takes entries eight times as slowly as of two."""
+    rows = values.reshape(-1, values.shape[-1]) if values.ndim > 2 else values
+    return rows.index_select(-1, places).reshape(values.shape)
 
 
 class _Permuted(torch.autograd.Function):
@@ -25,7 +31,7 @@ class _Permuted(torch.autograd.Function):
 
     @staticmethod
     def forward(values: Tensor, places: Tensor) -> Tensor:
-        return values.index_select(-1, places)
+        return _taken(values, places)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
