@@ -92,7 +92,7 @@ FULL = Params(
                     methods=(*_RIVALS, OURS),
                     sizes=(0.3,),
                     steps=60,
-                    rates=(1e-4, 5e-4),
+                    rates=(5e-4, 2e-3, 5e-3),
                     adapted=(OURS,),
                 ),
                 healing.Case(
