@@ -137,7 +137,8 @@ def test_memory_that_runs_out_for_good_is_one_sentence(monkeypatch: pytest.Monke
 
     monkeypatch.setattr("qtn.compression.compress.collect", never)
     _refused(
-        mlp(), "`model` and its calibration must fit in the memory of cpu, but do not; give shorter batches"
+        mlp(),
+        "`model` and its calibration must fit in the memory of cpu, but do not; give fewer or shorter batches",
     )
 
 
