@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qtn.calibration.batches import Batch, counted_rows, run
+from qtn.calibration.batches import Batch, run, without_padding
 from qtn.calibration.precision import at_least_single
 from qtn.calibration.recording import output_of
 
@@ -59,9 +59,7 @@ def counted_output(given: Any, batch: Batch) -> Tensor:  # shape: (rows, feature
         TypeError: As of `output_of`.
     """
     output = output_of(given)
-    mask = counted_rows(batch, output.shape[:-1])
-    rows = output.reshape(-1, output.shape[-1]) if mask is None else output[mask]
-    return at_least_single(rows)
+    return at_least_single(without_padding(output.reshape(-1, output.shape[-1]), output, batch))
 
 
 def _class_loss(logits: Tensor, generator: torch.Generator) -> Tensor:

@@ -214,7 +214,7 @@ def _check_fit(refit: bool, refine_steps: int, bits: int | None) -> None:
         raise ValueError("Arguments `bits` and `refine_steps` must stand with `refit`, but it is False.")
     if bits is not None and (bits not in (4, 8) or refine_steps):
         raise ValueError(
-            f"Argument `bits` must be 8 or 4 and stand without `refine_steps`, but is {bits} with {refine_steps}."
+            f"Argument `bits` must be 8 or 4 and stand without `refine_steps`, but is {bits!r} with {refine_steps}."
         )
 
 

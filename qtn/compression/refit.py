@@ -165,9 +165,10 @@ def _least_squares(
             return  # rows are routed otherwise: there is no target for each
         fed = trace.inputs[first]
         given = at_least_single(without_padding(input_rows(layers[first], fed), fed, batch))
-        if (
-            centre is None
-        ):  # any place near the mean: in single precision a large mean would drown what varies
+        if not len(given):
+            continue  # nothing but padding
+        if centre is None:
+            # Any place near the mean: in single precision a large mean would drown what varies.
             centre = given.double().mean(0).to(given.dtype)
         around = given - centre
         num_rows += len(given)
@@ -183,7 +184,9 @@ def _least_squares(
                 target = without_padding(output_rows(layers[name], change), fed, batch) + given @ matrix.T
             crosses[name] = (target.T @ around).double() + crosses[name]
             means[name] = target.double().sum(0) + means[name]
-    assert isinstance(covariance, Tensor) and isinstance(sums, Tensor) and centre is not None
+    if centre is None:
+        return
+    assert isinstance(covariance, Tensor) and isinstance(sums, Tensor)
     offset = sums / num_rows
     mean = centre.double() + offset
     for name in group:

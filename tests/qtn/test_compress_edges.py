@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import qtn
 from qtn.compression.stack import Call, called, is_chain
 from tests.qtn.cases import make_linear
-from tests.qtn.compression_cases import Block, mlp, rows
+from tests.qtn.compression_cases import Block, bert, mlp, rows, token_batches
 
 
 def test_inputs_far_from_zero_are_fitted_around_their_mean() -> None:
@@ -41,6 +41,13 @@ def test_a_bias_makes_good_what_rounding_does_to_the_mean() -> None:
     small, _ = qtn.compress(model, budget=0.9, calibration=[inputs], bits=4)
     missed = (small(inputs) - model(inputs)).mean(0)
     assert missed.abs().max() < 1e-5
+
+
+def test_a_batch_of_padding_alone_is_passed_over() -> None:
+    batches = token_batches()
+    empty = {**batches[0], "attention_mask": torch.zeros_like(batches[0]["attention_mask"])}
+    small, _ = qtn.compress(bert(), budget=0.7, calibration=[empty, *batches], names=["encoder"])
+    assert all(bool(value.isfinite().all()) for value in small.parameters())
 
 
 def test_a_refined_block_may_add_in_place() -> None:
